@@ -1,0 +1,100 @@
+"""The exceptions OwnLM raises on purpose. Everything a user can cause is one of these.
+
+    OwnLMError                      something a person can act on; exit code 1
+    ├── UsageError                  what was asked for cannot be done as asked; exit code 2
+    │   ├── InvalidSetting          a setting has a value outside what it admits
+    │   ├── MissingExtra            an optional dependency is not installed
+    │   └── NotFound                the model, document or ledger entry named is not there
+    ├── ModelError                  a model folder cannot be used
+    │   ├── CorruptModel            bytes are missing, altered or inconsistent
+    │   └── UnsupportedModel        a valid model of a kind that OwnLM does not run
+    ├── DocumentError               one document cannot be read; the others go on
+    │   ├── UnreadableDocument      damaged, encrypted, or of an unknown kind
+    │   └── DocumentTooLarge        over a limit of size, time, memory or output
+    └── StoreError                  the index on disk cannot be read or written
+        ├── StoreBusy               another process holds it longer than we wait
+        └── StoreFull               the disk or the quota has no room; nothing was changed
+
+A message names the thing, its value and the remedy, in one line.
+"""
+
+from __future__ import annotations
+
+
+class OwnLMError(Exception):
+    """Base of all errors that OwnLM raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(OwnLMError):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class InvalidSetting(UsageError):
+    """A setting has a value outside what it admits.
+
+    >>> str(InvalidSetting("--port", "99999", "give a port from 1 to 65535"))
+    "--port is '99999': give a port from 1 to 65535"
+    """
+
+    def __init__(self, setting: str, value: object, remedy: str) -> None:
+        super().__init__(f"{setting} is {value!r}: {remedy}")
+        self.setting = setting
+        self.value = value
+        self.remedy = remedy
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is not installed.
+
+    >>> str(MissingExtra("train", "torch"))
+    "torch is not installed: pip install 'ownlm[train]'"
+    """
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'ownlm[{extra}]'")
+        self.extra = extra
+        self.package = package
+
+
+class NotFound(UsageError):
+    """The model, document or ledger entry named is not there."""
+
+
+class ModelError(OwnLMError):
+    """A model folder cannot be used."""
+
+
+class CorruptModel(ModelError):
+    """Bytes of a model are missing, altered or inconsistent."""
+
+
+class UnsupportedModel(ModelError):
+    """A valid model of a kind that OwnLM does not run."""
+
+
+class DocumentError(OwnLMError):
+    """One document cannot be read; the others go on."""
+
+
+class UnreadableDocument(DocumentError):
+    """Damaged, encrypted, or of an unknown kind."""
+
+
+class DocumentTooLarge(DocumentError):
+    """Over a limit of size, time, memory or output."""
+
+
+class StoreError(OwnLMError):
+    """The index on disk cannot be read or written."""
+
+
+class StoreBusy(StoreError):
+    """Another process holds the index longer than we wait."""
+
+
+class StoreFull(StoreError):
+    """The disk or the quota has no room; nothing was changed."""
