@@ -1,0 +1,43 @@
+"""The command ``ownlm``. Results go to stdout, progress and notes to stderr; bad input is one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; nothing a user can cause prints a traceback."""
+    from ownlm.cli.app import UsageFault, app
+    from ownlm.errors import OwnLMError
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(words or ["--help"], prog_name="ownlm", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except OwnLMError as error:
+        return _fail(str(error), error.exit_code)
+    except UsageFault as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "ownlm"
+        return _fail(f"{error.format_message().rstrip('.')} (see '{where} --help')", 2)
+    except BrokenPipeError:
+        # The reader of our output has gone (``ownlm index list | head``): nothing to say, and no second
+        # error when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was finished is kept", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"ownlm: {message}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def entry() -> None:
+    """The console script."""
+    raise SystemExit(main())

@@ -1,0 +1,5 @@
+"""``python -m ownlm``."""
+
+from ownlm.cli import entry
+
+entry()

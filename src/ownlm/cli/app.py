@@ -1,0 +1,51 @@
+"""The tree of commands. Their bodies import what they need, so that ``--help`` loads nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ownlm import __version__
+from ownlm.cli import ask, index, ledger, up
+from ownlm.cli.output import say
+
+# The base of what Typer raises for a wrong option, argument or command. Newer Typers carry their own copy
+# of click, so it is found through the one subclass that Typer exports: BadParameter < UsageError < this.
+UsageFault: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="ownlm",
+    help="Own your language model: answers from your own documents, with citations that are exact.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(name="up")(up.up)
+app.command(name="ask")(ask.ask)
+app.add_typer(index.app, name="index")
+app.add_typer(ledger.app, name="ledger")
+
+
+def _version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from ownlm import native
+
+    say(f"ownlm {__version__}")
+    say(f"  kernels in use    {native.isa()}, {native.threads()} threads")
+    for name, state in native.compiled().items():
+        say(f"  {name:<17} {'built' if state == 'yes' else f'not built: {state}'}")
+    raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and the kernels, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Own your language model: answers from your own documents, with citations that are exact."""

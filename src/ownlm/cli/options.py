@@ -1,0 +1,14 @@
+"""Options that several commands share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", envvar="OWNLM_HOME", help="Folder of the index.", show_default="the platform's data folder"),
+]
