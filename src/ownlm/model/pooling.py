@@ -1,0 +1,60 @@
+"""How token states become one vector: read from the files that sentence-transformers puts in a model folder.
+
+``modules.json`` lists the steps, ``1_Pooling/config.json`` the pooling, ``sentence_bert_config.json`` the length.
+A folder without them is read as that library reads it: mean pooling over as many tokens as there are positions.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ownlm.errors import CorruptModel, UnsupportedModel
+from ownlm.model.config import ModelConfig, read_json
+
+_MODE = "pooling_mode_"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolingConfig:
+    """``max_length`` counts special tokens. Vectors are of length 1 whether or not the folder lists ``Normalize``,
+    because every comparison here is a cosine."""
+
+    mode: str
+    max_length: int
+
+    @staticmethod
+    def load(folder: Path, config: ModelConfig) -> PoolingConfig:
+        """Read the folder; CorruptModel or UnsupportedModel with the setting at fault."""
+        longest = config.max_position_embeddings
+        if not (folder / "modules.json").is_file():
+            return PoolingConfig("mean", longest)
+        path = folder / "modules.json"
+        try:
+            modules = {
+                str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in json.loads(path.read_bytes())
+            }
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CorruptModel(f"{path} is damaged ({error}): get the file again") from None
+        unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
+        if unknown or not {"Transformer", "Pooling"} <= set(modules):
+            raise UnsupportedModel(f"{path} lists {sorted(modules)}; supported: Transformer, Pooling, Normalize")
+        _check_mode(folder, modules["Pooling"])
+        settings = folder / "sentence_bert_config.json"
+        stated = read_json(settings).get("max_seq_length", longest) if settings.is_file() else longest
+        if type(stated) is not int or not 2 < stated <= longest:
+            raise CorruptModel(
+                f"{settings}: max_seq_length is {stated!r}, not a number from 3 to the model's {longest} positions"
+            )
+        return PoolingConfig("mean", stated)
+
+
+def _check_mode(folder: Path, name: str) -> None:
+    if "/" in name or "\\" in name or name in ("", ".", ".."):
+        raise CorruptModel(f"{folder / 'modules.json'}: {name!r} is no folder of the model")
+    raw = read_json(folder / name / "config.json")
+    modes = sorted(key.removeprefix(_MODE) for key, value in raw.items() if key.startswith(_MODE) and value is True)
+    modes = modes or ([raw["pooling_mode"]] if "pooling_mode" in raw else [])
+    if modes not in (["mean_tokens"], ["mean"]):
+        raise UnsupportedModel(f"{folder / name / 'config.json'}: pooling is {modes}; supported: mean_tokens")
