@@ -1,0 +1,245 @@
+"""The document index on disk: one SQLite file, read by many processes while one writes.
+
+    with Store.open(home) as store:
+        store.put(version)                          one transaction: readers see the old version, then the new
+        store.search_words(["fee", "workshop"], 50) (chunk id, BM25)
+        store.search_vectors(query, 50)             (chunk id, cosine)
+        store.passages([17, 3])                     the chunks themselves, in this order
+
+Every method may be called from any thread. Raises StoreError, StoreBusy or StoreFull as their names say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from sqlite3 import Connection
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ownlm.errors import InvalidSetting, NotFound
+from ownlm.rag import store_files, store_words, store_write
+from ownlm.rag.store_database import WAIT_SECONDS, Database
+from ownlm.rag.store_vectors import Floats, VectorIndex
+from ownlm.rag.store_words import WEIGHTS, Weights
+from ownlm.rag.store_write import FileState, Version
+from ownlm.rag.types import Document, Extracted, Mark, Passage
+
+__all__ = ["FILE", "FileState", "Store", "Version"]
+
+FILE = "index.sqlite"
+"""The index's file in its home."""
+_DOCUMENT = "id, name, title, media_type, sha256, size, mtime_ns, chunks, characters, notes"
+_PASSAGE = (
+    "SELECT chunks.id, chunks.document_id, name, title, chunks.start, chunks.stop, chunks.text, chunks.heading, "
+    "chunks.page FROM chunks JOIN documents ON documents.id = chunks.document_id "
+)
+
+
+class Store:
+    """Documents, their chunks and vectors, and the ledger, in one SQLite file under ``home``."""
+
+    def __init__(self, home: Path, database: Database) -> None:
+        self.home = home
+        self._database = database
+        self._vectors = VectorIndex()
+
+    @classmethod
+    def open(cls, home: str | os.PathLike[str], *, wait: float = WAIT_SECONDS, max_pages: int | None = None) -> Store:
+        """Open the index under ``home``, made if missing; ``wait`` is how many seconds a writer waits for another."""
+        folder = Path(home)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidSetting(
+                "OWNLM_HOME", str(home), f"{error.strerror}; name a folder that can be written"
+            ) from error
+        return cls(folder, Database(folder / FILE, wait=wait, max_pages=max_pages))
+
+    # -- documents ---------------------------------------------------------------------------------------------
+
+    def documents(self) -> list[Document]:
+        """Every document, by name."""
+        with self.reading() as connection:
+            return [_document(row) for row in connection.execute(f"SELECT {_DOCUMENT} FROM documents ORDER BY name")]
+
+    def document(self, key: str | int) -> Document:
+        """One document by id, by name, or by an end of its name that no other shares. Raises NotFound."""
+        text = str(key)
+        with self.reading() as connection:
+            query = f"SELECT {_DOCUMENT} FROM documents WHERE "
+            rows = connection.execute(query + "name = ?", (text,)).fetchall() if isinstance(key, str) else []
+            if not rows and text.isascii() and text.isdigit() and len(text) < 19:
+                rows = connection.execute(query + "id = ?", (int(text),)).fetchall()
+            if not rows and text and isinstance(key, str):
+                ends = connection.execute(query + "substr(name, -length(?1)) = ?1 ORDER BY name", (text,)).fetchall()
+                rows = [row for row in ends if row[1][-len(text) - 1] in "/\\"] or ends
+        if not rows:
+            raise NotFound(f"no document {text!r} in the index: ownlm index list shows all")
+        if len(rows) > 1:
+            names = ", ".join(row[1] for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
+            raise NotFound(f"{len(rows)} documents end in {text!r} ({names}): give more of the name, or the id")
+        return _document(rows[0])
+
+    def under(self, names: Iterable[str]) -> set[int]:
+        """The ids of the documents that are, or lie in a folder of, one of these names."""
+        roots = list(names)
+        with self.reading() as connection:
+            rows = connection.execute("SELECT id, name FROM documents").fetchall()
+        return {id for id, name in rows if any(store_files.is_under(name, root) for root in roots)}
+
+    def text(self, document_id: int) -> str:
+        """A document's text, exactly as it was extracted: every offset is an index into it. Raises NotFound."""
+        return self.extracted(document_id).text
+
+    def marks(self, document_id: int) -> tuple[Mark, ...]:
+        """The structure that the reader found. Raises NotFound."""
+        return self.extracted(document_id).marks
+
+    def extracted(self, document_id: int) -> Extracted:
+        """What the reader made of the file. Raises NotFound."""
+        with self.reading() as connection:
+            row = connection.execute(
+                "SELECT title, media_type, marks, reader_notes, tail FROM documents WHERE id = ?", (document_id,)
+            ).fetchone()
+            if row is None:
+                raise NotFound(f"no document with id {document_id} in the index: it was removed")
+            pieces = connection.execute(
+                "SELECT lead || text FROM chunks WHERE document_id = ? ORDER BY ordinal", (document_id,)
+            ).fetchall()
+        title, media_type, marks, notes, tail = row
+        return Extracted(
+            "".join(piece for (piece,) in pieces) + tail,
+            title,
+            media_type,
+            tuple(Mark(*mark) for mark in json.loads(marks)),
+            tuple(json.loads(notes)),
+        )
+
+    def put(self, version: Version) -> int:
+        """Swap a version of a document in, whole, in one transaction; its id."""
+        with self.transaction() as connection:
+            return store_write.put(connection, version)
+
+    def remove(self, ids: Iterable[int], *, purge: bool = True) -> int:
+        """Take documents out, all in one transaction; how many there were. ``purge`` leaves no byte of them."""
+        with self.transaction() as connection:
+            removed = sum(store_write.remove(connection, id) for id in dict.fromkeys(ids))
+        if removed and purge:
+            self.purge()
+        return removed
+
+    def purge(self) -> None:
+        """Leave no byte of what was removed: merge the word indexes, shrink the file, and empty the log."""
+        with self.transaction() as connection:
+            store_words.compact(connection)
+        with self._database.errors():
+            connection = self._database.connection()
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    # -- search ------------------------------------------------------------------------------------------------
+
+    def search_words(
+        self,
+        terms: Sequence[str] | str,
+        limit: int,
+        documents: Collection[int] | None = None,
+        *,
+        weights: Weights = WEIGHTS,
+    ) -> list[tuple[int, float]]:
+        """``(chunk id, BM25)``, best first. ``terms`` are words or phrases, any of which may match, taken
+        literally; a string is an FTS5 expression. ``weights`` are those of title, heading and text.
+        """
+        match = terms if isinstance(terms, str) else store_words.any_of(terms)
+        with self.reading() as connection:
+            return store_words.search(connection, match, limit, documents, weights)
+
+    def search_trigrams(
+        self, terms: Sequence[str], limit: int, documents: Collection[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """``(chunk id, score)``, best first, among chunks in languages that the encoder does not know."""
+        with self.reading() as connection:
+            return store_words.search_trigrams(connection, terms, limit, documents)
+
+    def search_vectors(
+        self, query: Floats, limit: int, documents: Collection[int] | None = None, *, fingerprint: str | None = None
+    ) -> list[tuple[int, float]]:
+        """``(chunk id, cosine)``, best first, for a unit vector [dimension]; with ``fingerprint``, of that encoder's
+        vectors alone.
+        """
+        with self.reading() as connection:
+            matrix = self._vectors.matrix(connection, len(query), fingerprint)
+        return matrix.nearest(np.asarray(query, dtype=np.float32), limit, documents)
+
+    def passages(self, chunk_ids: Sequence[int]) -> list[Passage]:
+        """The chunks with these ids, in this order, with score 0; one that was removed since is left out."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                _PASSAGE + "WHERE chunks.id IN (SELECT value FROM json_each(?))", (json.dumps(list(chunk_ids)),)
+            ).fetchall()
+        found = {row[0]: _passage(row) for row in rows}
+        return [found[id] for id in chunk_ids if id in found]
+
+    def neighbours(self, chunk_id: int, before: int = 1, after: int = 1) -> list[Passage]:
+        """A chunk with those around it in its document, in the document's order."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                _PASSAGE + "JOIN chunks AS middle ON middle.document_id = chunks.document_id WHERE middle.id = ? "
+                "AND chunks.ordinal BETWEEN middle.ordinal - ? AND middle.ordinal + ? ORDER BY chunks.ordinal",
+                (chunk_id, before, after),
+            ).fetchall()
+        return [_passage(row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many ``documents``, ``chunks`` and ``characters`` the index holds."""
+        with self.reading() as connection:
+            row = connection.execute(
+                "SELECT count(*), coalesce(sum(chunks), 0), coalesce(sum(characters), 0) FROM documents"
+            ).fetchone()
+        return dict(zip(("documents", "chunks", "characters"), row, strict=True))
+
+    # -- the database ------------------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change of the documents, in whichever process."""
+        with self.reading() as connection:
+            return int(connection.execute("SELECT generation FROM state").fetchone()[0])
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Several reads of one committed state, for the siblings of this module."""
+        return self._database.reading()
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """Writes that come in together or not at all, for the siblings of this module."""
+        return self._database.transaction()
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _document(row: tuple[Any, ...]) -> Document:
+    id, name, title, media_type, sha256, size, mtime_ns, chunks, characters, notes = row
+    return Document(
+        id, name, title, media_type, sha256, size, mtime_ns / 1e9, chunks, characters, tuple(json.loads(notes))
+    )
+
+
+def _passage(row: tuple[Any, ...]) -> Passage:
+    _, document_id, name, title, start, stop, text, heading, page = row
+    return Passage(document_id, name, title, start, stop, text, 0.0, tuple(json.loads(heading)), page)

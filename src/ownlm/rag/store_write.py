@@ -1,0 +1,172 @@
+"""Writes to the store. Each function runs inside one transaction that the store opens."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ownlm.errors import InvalidSetting
+from ownlm.rag import store_words
+from ownlm.rag.store_vectors import Floats, quantize
+from ownlm.rag.types import Chunk, Extracted
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells whether a file changed without opening it: bytes, nanoseconds, and the file system's number."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """One version of a document, whole: what the file was, its text, its chunks and their vectors.
+
+    ``vectors`` is float32 [chunks, dimension] with unit rows; ``foreign`` tells for each chunk whether it is in
+    a language that the encoder does not know (empty: none is). ``recipe`` names all that made chunks and
+    vectors; ``fingerprint`` is the encoder's.
+    """
+
+    name: str
+    state: FileState
+    sha256: str
+    extracted: Extracted
+    chunks: Sequence[Chunk]
+    vectors: Floats
+    fingerprint: str
+    recipe: str = ""
+    foreign: Sequence[bool] = ()
+    notes: tuple[str, ...] = ()
+
+
+def put(connection: sqlite3.Connection, version: Version) -> int:
+    """Swap a document's version in and return its id, which it keeps for life.
+
+    The same bytes made by the same recipe change nothing but the file's state: of two indexers on the same
+    folder, the second does no harm.
+    """
+    _check(version)
+    row = connection.execute("SELECT id, sha256, recipe FROM documents WHERE name = ?", (version.name,)).fetchone()
+    connection.execute("DELETE FROM skipped WHERE name = ?", (version.name,))
+    if row and row[1:] == (version.sha256, version.recipe):
+        touch(connection, row[0], version.state)
+        return int(row[0])
+    if row:
+        _clear(connection, row[0])
+    text, extracted = version.extracted.text, version.extracted
+    tail = version.chunks[-1].end if version.chunks else 0
+    values = {
+        "id": row[0] if row else None,
+        "name": version.name,
+        "title": extracted.title,
+        "media_type": extracted.media_type,
+        "sha256": version.sha256,
+        "size": version.state.size,
+        "mtime_ns": version.state.mtime_ns,
+        "inode": signed(version.state.inode),
+        "chunks": len(version.chunks),
+        "characters": len(text),
+        "notes": _json([*extracted.notes, *version.notes]),
+        "reader_notes": _json(extracted.notes),
+        "marks": _json([[m.kind, m.start, m.end, m.level, m.label] for m in extracted.marks]),
+        "tail": text[tail:],
+        "recipe": version.recipe,
+        "generation": bump(connection),
+    }
+    columns = list(values)
+    updates = ", ".join(f"{column} = excluded.{column}" for column in columns if column != "id")
+    connection.execute(
+        f"INSERT INTO documents ({', '.join(columns)}) VALUES ({', '.join(':' + c for c in columns)}) "
+        f"ON CONFLICT (id) DO UPDATE SET {updates}",
+        values,
+    )
+    (document,) = connection.execute("SELECT id FROM documents WHERE name = ?", (version.name,)).fetchone()
+    _add_chunks(connection, document, version)
+    return int(document)
+
+
+def remove(connection: sqlite3.Connection, document: int) -> bool:
+    """Take a document out; whether it was there."""
+    if connection.execute("SELECT 1 FROM documents WHERE id = ?", (document,)).fetchone() is None:
+        return False
+    _clear(connection, document)
+    connection.execute("DELETE FROM documents WHERE id = ?", (document,))
+    bump(connection)
+    return True
+
+
+def touch(connection: sqlite3.Connection, document: int, state: FileState) -> None:
+    """Note that the same bytes are now in a file with another state."""
+    connection.execute(
+        "UPDATE documents SET size = ?, mtime_ns = ?, inode = ? WHERE id = ?",
+        (state.size, state.mtime_ns, signed(state.inode), document),
+    )
+
+
+def bump(connection: sqlite3.Connection) -> int:
+    """The next generation: every process that holds something derived makes it anew."""
+    (generation,) = connection.execute("UPDATE state SET generation = generation + 1 RETURNING generation").fetchone()
+    return int(generation)
+
+
+def _add_chunks(connection: sqlite3.Connection, document: int, version: Version) -> None:
+    text, foreign = version.extracted.text, version.foreign
+    ends = [0, *(chunk.end for chunk in version.chunks)]
+    connection.executemany(
+        "INSERT INTO chunks (document_id, ordinal, start, stop, heading, page, lead, text, foreign_text) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                document,
+                ordinal,
+                chunk.start,
+                chunk.end,
+                _json(chunk.heading),
+                chunk.page,
+                text[ends[ordinal] : chunk.start],
+                text[chunk.start : chunk.end],
+                int(bool(foreign) and foreign[ordinal]),
+            )
+            for ordinal, chunk in enumerate(version.chunks)
+        ),
+    )
+    codes, scales = quantize(np.ascontiguousarray(version.vectors, dtype=np.float32))
+    connection.execute(
+        "INSERT INTO vectors (document_id, fingerprint, dimension, codes, scales) VALUES (?, ?, ?, ?, ?)",
+        (document, version.fingerprint, codes.shape[1], codes.tobytes(), scales.astype("<f4").tobytes()),
+    )
+    store_words.add(connection, document)
+
+
+def _clear(connection: sqlite3.Connection, document: int) -> None:
+    store_words.remove(connection, document)
+    connection.execute("DELETE FROM chunks WHERE document_id = ?", (document,))
+    connection.execute("DELETE FROM vectors WHERE document_id = ?", (document,))
+
+
+def _check(version: Version) -> None:
+    """A version that is not whole never comes in."""
+    end, length = 0, len(version.extracted.text)
+    for chunk in version.chunks:
+        if not end <= chunk.start < chunk.end <= length:
+            raise InvalidSetting("chunks", (chunk.start, chunk.end), f"spans in order within 0..{length}")
+        end = chunk.end
+    if version.vectors.ndim != 2 or len(version.vectors) != len(version.chunks):
+        raise InvalidSetting("vectors", version.vectors.shape, f"one row for each of {len(version.chunks)} chunks")
+    if version.foreign and len(version.foreign) != len(version.chunks):
+        raise InvalidSetting("foreign", len(version.foreign), f"one for each of {len(version.chunks)} chunks")
+
+
+def _json(value: Sequence[object]) -> str:
+    return json.dumps(list(value), ensure_ascii=False)
+
+
+def signed(number: int) -> int:
+    """An inode as SQLite's signed 64-bit integer."""
+    return number - (1 << 64) if number >= 1 << 63 else number
