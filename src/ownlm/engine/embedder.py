@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ class Embedder:
             )
         weights = checkpoint.load(folder)
         params = encoder_params(config, weights.tensors)
-        return cls(config, params, pooling, tokenizer, side, name=folder.name, weights=weights.fingerprint())
+        return cls(config, params, pooling, tokenizer, side, name=folder.resolve().name, weights=weights.fingerprint())
 
     def encode(
         self,
@@ -92,22 +93,43 @@ class Embedder:
         A text of more than ``max_length`` tokens (two of them special) raises InvalidSetting, unless ``truncate``
         asks to read its beginning alone. ``on_progress(done, total)`` counts texts.
         """
-        if isinstance(texts, str):
-            raise InvalidSetting("texts", texts[:40], "give a list of texts")
         vectors = np.empty((len(texts), self.dimension), np.float32)
         done = 0
-        for start in range(0, len(texts), WINDOW):
-            ids = self._ids(texts[start : start + WINDOW], start, truncate)
-            for batch in micro_batches([len(found) for found in ids]):
-                packed = np.fromiter((token for index in batch for token in ids[index]), np.int32)
-                cu_seqlens = np.zeros(len(batch) + 1, np.int32)
-                np.cumsum([len(ids[index]) for index in batch], out=cu_seqlens[1:])
-                states = encode(self._ops, self._config, self._params, packed, cu_seqlens)
-                vectors[[start + index for index in batch]] = self._ops.mean_pool(states, cu_seqlens, normalize=True)
-                done += len(batch)
-                if on_progress is not None:
-                    on_progress(done, len(texts))
+        for indices, states, cu_seqlens in self._states(texts, truncate):
+            vectors[indices] = self._ops.mean_pool(states, cu_seqlens, normalize=True)
+            done += len(indices)
+            if on_progress is not None:
+                on_progress(done, len(texts))
         return vectors
+
+    def encode_spans(
+        self,
+        texts: Sequence[str],
+        spans: Sequence[Sequence[tuple[int, int]]],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """The vectors that ``encode`` gives, and for each text float32 [spans, dimension]: each span read in its text.
+
+        A span is characters ``start:end`` of its text; its vector is the normalised mean of the final states of the
+        tokens that it meets (zeros when there is none), so that a sentence is read with what stands around it, at no
+        cost beyond the forward pass that the whole text takes anyway ("late chunking", Guenther et al. 2024,
+        arXiv:2409.04701). Raises as ``encode`` does.
+        """
+        if len(spans) != len(texts):
+            raise InvalidSetting("spans", len(spans), f"give a list of spans for each of {len(texts)} texts")
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        found: list[NDArray[np.float32]] = [np.empty((0, self.dimension), np.float32)] * len(texts)
+        done = 0
+        for indices, states, cu_seqlens in self._states(texts, truncate=False):
+            vectors[indices] = self._ops.mean_pool(states, cu_seqlens, normalize=True)
+            rows = self._ops.numpy(states)
+            for index, start, end in zip(indices, cu_seqlens[:-1], cu_seqlens[1:], strict=True):
+                own = rows[start + 1 : end - 1]  # without the special tokens at either end
+                found[index] = _pooled(own, self.token_spans(texts[index]), spans[index])
+            done += len(indices)
+            if on_progress is not None:
+                on_progress(done, len(texts))
+        return vectors, found
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text itself; the model adds two special ones."""
@@ -116,6 +138,19 @@ class Embedder:
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """The span of characters of each token of the text itself, in order."""
         return self._tokenizer.offsets(text)
+
+    def _states(self, texts: Sequence[str], truncate: bool) -> Iterator[tuple[list[int], Any, NDArray[np.int32]]]:
+        """``(indices of texts, states [tokens, dimension], where each text's tokens begin and end)`` by micro-batch."""
+        if isinstance(texts, str):
+            raise InvalidSetting("texts", texts[:40], "give a list of texts")
+        for start in range(0, len(texts), WINDOW):
+            ids = self._ids(texts[start : start + WINDOW], start, truncate)
+            for batch in micro_batches([len(found) for found in ids]):
+                packed = np.fromiter((token for index in batch for token in ids[index]), np.int32)
+                cu_seqlens = np.zeros(len(batch) + 1, np.int32)
+                np.cumsum([len(ids[index]) for index in batch], out=cu_seqlens[1:])
+                states = encode(self._ops, self._config, self._params, packed, cu_seqlens)
+                yield [start + index for index in batch], states, cu_seqlens
 
     def _ids(self, texts: Sequence[str], first: int, truncate: bool) -> list[list[int]]:
         ids = self._tokenizer.encode_batch(texts, self.max_length if truncate else None)
@@ -127,6 +162,22 @@ class Embedder:
                     f"it has {len(found)} tokens of at most {self.max_length}: split it, or ask to truncate it",
                 )
         return ids
+
+
+def _pooled(
+    states: NDArray[np.float32], tokens: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]
+) -> NDArray[np.float32]:
+    """float32 [spans, dimension]: the normalised means of the states of the tokens that each span meets."""
+    pooled = np.zeros((len(spans), states.shape[1]), np.float32)
+    starts = np.array([start for start, _ in tokens], np.int64)
+    ends = np.array([end for _, end in tokens], np.int64)
+    for row, (start, end) in enumerate(spans):
+        # Tokens are in order, so those that meet the span are neighbours.
+        first, last = int(np.searchsorted(ends, start, "right")), int(np.searchsorted(starts, end, "left"))
+        if first < last:
+            mean = states[first:last].mean(axis=0)
+            pooled[row] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+    return pooled
 
 
 def micro_batches(lengths: Sequence[int], tokens: int = TOKENS) -> Iterator[list[int]]:
