@@ -1,0 +1,287 @@
+"""HTML: what a reader sees, with headings, lists, tables and code.
+
+Parsed by Lexbor (selectolax) as browsers do. Left out: what is not shown (script, style, template, ``hidden``,
+``display: none`` in a style attribute) and what is no text. Style sheets are not evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from selectolax.lexbor import LexborHTMLParser
+
+from ownlm.errors import DocumentTooLarge
+from ownlm.rag.readers.builder import TextBuilder
+from ownlm.rag.readers.encoding import decode
+from ownlm.rag.readers.limits import Limits
+from ownlm.rag.readers.tables import add_table
+from ownlm.rag.types import Extracted
+
+_UNSEEN = frozenset(
+    [
+        "script",
+        "style",
+        "template",
+        "noscript",
+        "head",
+        "title",
+        "meta",
+        "link",
+        "svg",
+        "canvas",
+        "iframe",
+        "object",
+        "embed",
+        "audio",
+        "video",
+        "map",
+        "select",
+        "datalist",
+        "input",
+        "textarea",
+        "noframes",
+        "-comment",
+        "!doctype",
+    ]
+)
+_BLOCKS = frozenset(
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "dir",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "header",
+        "hgroup",
+        "hr",
+        "html",
+        "legend",
+        "li",
+        "main",
+        "menu",
+        "nav",
+        "ol",
+        "optgroup",
+        "p",
+        "pre",
+        "search",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+    ]
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]{1,40})", re.IGNORECASE)
+_XML_ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([a-zA-Z0-9_.-]{1,40})")
+_SPACE = re.compile(r"[ \t\n\r\f]+")
+
+
+def read(data: bytes, name: str, limits: Limits) -> Extracted:
+    builder = TextBuilder(limits.characters)
+    title = add_html(builder, data, limits)
+    return builder.extracted(title or builder.first_heading, "text/html")
+
+
+def add_html(builder: TextBuilder, data: bytes, limits: Limits) -> str:
+    """Append a page's visible text; its title is returned."""
+    match = _CHARSET.search(data[:4096]) or _XML_ENCODING.search(data[:200])
+    text, note = decode(data, match[1].decode("ascii") if match else "")
+    if note:
+        builder.note(note)
+    tree = LexborHTMLParser(text)
+    title = tree.css_first("title")
+    if tree.body is not None:
+        _Page(builder, limits.depth).walk(tree.body)
+    return title.text() if title is not None else ""
+
+
+class _Page:
+    """Walks a tree without recursion (documents nest deeper than Python does), collecting inline text."""
+
+    def __init__(self, builder: TextBuilder, depth: int) -> None:
+        self.builder = builder
+        self.depth = depth
+        self.inline: list[str] = []
+        self.lists: list[int | None] = []  # the next number of each open list; None: unnumbered
+        self.bullet = ""
+        self.in_list = False
+
+    def walk(self, root: Any) -> None:
+        stack: list[tuple[Any, bool]] = [(root, False)]
+        level = 0
+        while stack:
+            node, leaving = stack.pop()
+            if leaving:
+                level -= 1
+                self._leave(node.tag)
+                continue
+            if node.tag == "-text":
+                self.inline.append(_SPACE.sub(" ", node.text_content or ""))
+                continue
+            if not self._enter(node):
+                continue
+            level += 1
+            if level > self.depth:
+                raise DocumentTooLarge(f"nests elements deeper than {self.depth} levels")
+            stack.append((node, True))
+            children = list(node.iter(include_text=True))
+            stack.extend((child, False) for child in reversed(children))
+        self._flush()
+
+    def _enter(self, node: Any) -> bool:
+        """Begin an element; False when its content is unseen or dealt with."""
+        tag = node.tag
+        if tag in _UNSEEN or _is_hidden(node):
+            return False
+        if tag == "br":
+            self.inline.append("\n")
+            return False
+        if tag not in _BLOCKS:
+            return True
+        self._flush()
+        if tag in _HEADINGS:
+            self.builder.heading(_text(node), _HEADINGS[tag])
+            return False
+        if tag == "pre":
+            self.builder.open("code")
+            self.builder.verbatim(_text(node, verbatim=True))
+            self.builder.close()
+            return False
+        if tag == "table" and _is_data(node):
+            self._table(node)
+            return False
+        if tag in ("ul", "menu", "dir"):
+            self.lists.append(None)
+        elif tag == "ol":
+            start = node.attributes.get("start") or ""
+            self.lists.append(int(start) if re.fullmatch(r"-?\d{1,6}", start) else 1)
+        elif tag == "li":
+            self.bullet = self._next_bullet()
+        return True
+
+    def _leave(self, tag: str) -> None:
+        if tag not in _BLOCKS:
+            return
+        self._flush()
+        if tag in ("ul", "menu", "dir", "ol") and self.lists:
+            self.lists.pop()
+            if not self.lists:
+                self.in_list = False
+        elif tag == "li":
+            self.bullet = ""
+
+    def _next_bullet(self) -> str:
+        if not self.lists or (number := self.lists[-1]) is None:
+            return "- "
+        self.lists[-1] = number + 1
+        return f"{number}. "
+
+    def _flush(self) -> None:
+        """What was collected becomes a block; items of a list follow each other without a blank line."""
+        text = "".join(self.inline).strip(" \n")
+        self.inline.clear()
+        if not text:
+            return
+        text = "\n".join(line.strip() for line in text.split("\n"))
+        self.builder.block(self.bullet + text, tight=self.in_list and bool(self.lists))
+        self.in_list = bool(self.lists)
+        self.bullet = ""
+
+    def _table(self, table: Any) -> None:
+        caption = table.css_first("caption")
+        label = _text(caption) if caption is not None else ""
+        if label:
+            self.builder.block(label)
+        rows, header_rows = _grid(table)
+        add_table(self.builder, rows, header_rows=header_rows or None, label=label)
+
+
+def _is_hidden(node: Any) -> bool:
+    attributes = node.attributes
+    if not attributes:
+        return False
+    return "hidden" in attributes or bool(_HIDDEN_STYLE.search(attributes.get("style") or ""))
+
+
+def _is_data(table: Any) -> bool:
+    """Whether a table holds data; tables that lay out a page hold blocks, tables or one column."""
+    if len(table.css("table")) > 1 or table.css_first("h1, h2, h3, h4, h5, h6, ul, ol, pre") is not None:
+        return False
+    return any(len([cell for cell in row.iter() if cell.tag in ("td", "th")]) > 1 for row in table.css("tr"))
+
+
+def _grid(table: Any) -> tuple[list[list[str]], int]:
+    """The cells by row and column, spanning cells repeated, and how many rows at the top are a header."""
+    rows: list[list[str]] = []
+    carried: dict[tuple[int, int], str] = {}
+    header_rows = 0
+    for number, row in enumerate(row for row in table.css("tr") if not _is_hidden(row)):
+        cells: list[str] = []
+        found = [cell for cell in row.iter() if cell.tag in ("td", "th")]
+        for cell in found:
+            while (number, len(cells)) in carried:
+                cells.append(carried.pop((number, len(cells))))
+            text = "" if _is_hidden(cell) else _text(cell)
+            for _ in range(_span(cell, "colspan")):
+                for below in range(1, _span(cell, "rowspan")):
+                    carried[number + below, len(cells)] = text
+                cells.append(text)
+        while (number, len(cells)) in carried:
+            cells.append(carried.pop((number, len(cells))))
+        names = all(cell.tag == "th" for cell in found) or (row.parent is not None and row.parent.tag == "thead")
+        if found and names and header_rows == len(rows):
+            header_rows += 1
+        rows.append(cells)
+    return rows, header_rows
+
+
+def _span(cell: Any, name: str) -> int:
+    value = cell.attributes.get(name) or ""
+    return min(max(int(value), 1), 100) if re.fullmatch(r"\d{1,4}", value) else 1
+
+
+def _text(root: Any, *, verbatim: bool = False) -> str:
+    """All visible text in an element."""
+    parts: list[str] = []
+    stack = list(reversed(list(root.iter(include_text=True))))
+    while stack:
+        node = stack.pop()
+        if node.tag == "-text":
+            parts.append(node.text_content or "")
+        elif node.tag == "br":
+            parts.append("\n")
+        elif node.tag not in _UNSEEN and not _is_hidden(node):
+            if node.tag in _BLOCKS and not verbatim:
+                parts.append(" ")
+            stack.extend(reversed(list(node.iter(include_text=True))))
+    text = "".join(parts)
+    return text if verbatim else _SPACE.sub(" ", text).strip()
