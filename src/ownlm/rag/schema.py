@@ -2,6 +2,7 @@
 
     documents 1 ── n chunks          a document's text is every chunk's lead + text in order, then its tail
     documents 1 ── 1 vectors         one row of int8 codes a chunk, in the chunks' order
+    chunks    1 ── 1 sentences       their spans and their own vectors, read with the chunk around them
     chunks ──> words, trigrams       FTS5 with external content: the text is stored once
     skipped                          files that could not be read, so that they are not opened again
     roots                            folders indexed, and the device they were on
@@ -64,6 +65,13 @@ MIGRATIONS: tuple[str, ...] = (
         dimension INTEGER NOT NULL,
         codes BLOB NOT NULL,                    -- int8 [chunks, dimension]
         scales BLOB NOT NULL                    -- little-endian float32 [chunks]: vector = codes * scale
+    ) STRICT;
+
+    CREATE TABLE sentences (
+        chunk_id INTEGER PRIMARY KEY REFERENCES chunks (id) ON DELETE CASCADE,
+        spans BLOB NOT NULL,                    -- little-endian int32 [sentences, 2]: start, stop in the document
+        codes BLOB NOT NULL,                    -- int8 [sentences, dimension], of the document's encoder
+        scales BLOB NOT NULL                    -- little-endian float32 [sentences]
     ) STRICT;
 
     CREATE VIEW chunk_words AS

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from ownlm.errors import InvalidSetting, NotFound
-from ownlm.rag import store_files, store_words, store_write
+from ownlm.rag import store_files, store_sentences, store_words, store_write
 from ownlm.rag.store_database import WAIT_SECONDS, Database
+from ownlm.rag.store_sentences import Sentences
 from ownlm.rag.store_vectors import Floats, VectorIndex
 from ownlm.rag.store_words import WEIGHTS, Weights
 from ownlm.rag.store_write import FileState, Version
@@ -185,6 +186,16 @@ class Store:
             ).fetchall()
         found = {row[0]: _passage(row) for row in rows}
         return [found[id] for id in chunk_ids if id in found]
+
+    def sentences(self, chunk_ids: Sequence[int]) -> dict[int, Sentences]:
+        """The sentences of these chunks and their vectors; a chunk that has none kept is left out."""
+        with self.reading() as connection:
+            return store_sentences.read(connection, chunk_ids)
+
+    def word_frequencies(self, stems: Iterable[str]) -> dict[str, int]:
+        """In how many chunks each of these stems stands, as the word index stems them."""
+        with self.reading() as connection:
+            return store_words.frequencies(connection, stems)
 
     def neighbours(self, chunk_id: int, before: int = 1, after: int = 1) -> list[Passage]:
         """A chunk with those around it in its document, in the document's order."""

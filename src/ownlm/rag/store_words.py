@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ownlm.errors import InvalidSetting
 
@@ -86,6 +86,16 @@ def search(
         if "fts5: syntax error" in str(error) or "no such column" in str(error):
             raise InvalidSetting("match", match, f"not an FTS5 expression ({error})") from error
         raise
+
+
+def frequencies(connection: sqlite3.Connection, stems: Iterable[str]) -> dict[str, int]:
+    """In how many chunks each stem stands (title and headings counted)."""
+    connection.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary USING fts5vocab (main, words, row)")
+    found = {}
+    for stem in stems:
+        row = connection.execute("SELECT doc FROM temp.vocabulary WHERE term = ?", (stem,)).fetchone()
+        found[stem] = int(row[0]) if row else 0
+    return found
 
 
 def search_trigrams(

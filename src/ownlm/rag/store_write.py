@@ -29,8 +29,9 @@ class Version:
     """One version of a document, whole: what the file was, its text, its chunks and their vectors.
 
     ``vectors`` is float32 [chunks, dimension] with unit rows; ``foreign`` tells for each chunk whether it is in
-    a language that the encoder does not know (empty: none is). ``recipe`` names all that made chunks and
-    vectors; ``fingerprint`` is the encoder's.
+    a language that the encoder does not know (empty: none is). ``sentences`` holds each chunk's sentences as spans
+    of the document, and ``sentence_vectors`` float32 [sentences, dimension] for each chunk (both empty: none kept).
+    ``recipe`` names all that made chunks and vectors; ``fingerprint`` is the encoder's.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Version:
     fingerprint: str
     recipe: str = ""
     foreign: Sequence[bool] = ()
+    sentences: Sequence[Sequence[tuple[int, int]]] = ()
+    sentence_vectors: Sequence[Floats] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -142,6 +145,20 @@ def _add_chunks(connection: sqlite3.Connection, document: int, version: Version)
         (document, version.fingerprint, codes.shape[1], codes.tobytes(), scales.astype("<f4").tobytes()),
     )
     store_words.add(connection, document)
+    if version.sentences:
+        ids = connection.execute("SELECT id FROM chunks WHERE document_id = ? ORDER BY ordinal", (document,)).fetchall()
+        connection.executemany(
+            "INSERT INTO sentences (chunk_id, spans, codes, scales) VALUES (?, ?, ?, ?)",
+            (
+                (id, *_sentence_row(spans, vectors))
+                for (id,), spans, vectors in zip(ids, version.sentences, version.sentence_vectors, strict=True)
+            ),
+        )
+
+
+def _sentence_row(spans: Sequence[tuple[int, int]], vectors: Floats) -> tuple[bytes, bytes, bytes]:
+    codes, scales = quantize(np.ascontiguousarray(vectors, dtype=np.float32))
+    return np.array(spans, "<i4").tobytes(), codes.tobytes(), scales.astype("<f4").tobytes()
 
 
 def _clear(connection: sqlite3.Connection, document: int) -> None:
@@ -161,6 +178,11 @@ def _check(version: Version) -> None:
         raise InvalidSetting("vectors", version.vectors.shape, f"one row for each of {len(version.chunks)} chunks")
     if version.foreign and len(version.foreign) != len(version.chunks):
         raise InvalidSetting("foreign", len(version.foreign), f"one for each of {len(version.chunks)} chunks")
+    if version.sentences or version.sentence_vectors:
+        counts = [len(spans) for spans in version.sentences]
+        rows = [len(vectors) for vectors in version.sentence_vectors]
+        if len(counts) != len(version.chunks) or counts != rows:
+            raise InvalidSetting("sentences", len(counts), "one list for each chunk, one vector for each sentence")
 
 
 def _json(value: Sequence[object]) -> str:
