@@ -1,0 +1,78 @@
+"""The application: routes over a library, behind the guard.
+
+request -> Envelope (headers, request id, no failure unanswered)
+        -> Guard    (host, origin, key, JSON)
+        -> BodyLimit
+        -> routes   (JSON at the edge; the synchronous core on threads, through a Gate)
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+import ownlm
+from ownlm.errors import OwnLMError
+from ownlm.rag.library import Library
+from ownlm.serve import ask, documents, embeddings, ledger, page
+from ownlm.serve.body import BodyLimit
+from ownlm.serve.envelope import Envelope
+from ownlm.serve.problem import Problem, from_error, from_status, from_validation
+from ownlm.serve.security import Guard
+from ownlm.serve.settings import Settings
+from ownlm.serve.work import Gate
+
+READERS = 4
+
+
+def create_app(library: Library, settings: Settings | None = None) -> FastAPI:
+    """The ASGI application over a library. It does not close the library."""
+    settings = settings or Settings()
+    app = FastAPI(
+        title="OwnLM",
+        version=ownlm.__version__,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    # The last added is the outermost.
+    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Envelope)
+
+    # What computes waits in one line; a quick read (a list, a page of text) does not stand behind it.
+    computing = Gate(settings.workers, settings.max_waiting)
+    reading = Gate(READERS, settings.max_waiting)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Says that the server answers, and nothing about what it holds."""
+        return {"status": "ok"}
+
+    app.include_router(page.router())
+    app.include_router(embeddings.router(library, computing))
+    app.include_router(ask.router(library, settings, computing))
+    app.include_router(documents.router(library, settings, reading))
+    app.include_router(ledger.router(library, reading))
+    _answer_errors(app)
+    return app
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every refusal in the same shape, the framework's own included."""
+
+    @app.exception_handler(OwnLMError)
+    async def expected(request: Request, error: OwnLMError) -> Response:
+        return from_error(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return from_validation(list(error.errors())).response()
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        if isinstance(error, Problem):
+            return error.response()
+        detail = f"{error.detail}: {request.method} {request.url.path}"
+        return from_status(error.status_code, detail, error.headers).response()

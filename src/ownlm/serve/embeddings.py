@@ -1,0 +1,103 @@
+"""GET /v1/models and POST /v1/embeddings, as OpenAI's clients expect them.
+
+Source: the OpenAI API reference, "Embeddings" and "Models". Nothing is cut: a text that the encoder cannot
+read whole is refused with its length and the limit.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+
+from ownlm import hub
+from ownlm.rag.library import Library
+from ownlm.serve.problem import Problem
+from ownlm.serve.schema import EmbeddingsBody
+from ownlm.serve.work import Gate
+
+SPECIAL_TOKENS = 2  # [CLS] and [SEP], which the encoder reads too
+
+
+def model_entry(library: Library) -> dict[str, Any]:
+    """The encoder as OpenAI lists a model."""
+    return {"id": model_id(library), "object": "model", "created": 0, "owned_by": "ownlm"}
+
+
+def model_id(library: Library) -> str:
+    """The name of the encoder's folder."""
+    return hub.resolve(library.model).name
+
+
+def router(library: Library, gate: Gate) -> APIRouter:
+    """The routes, bound to a library."""
+    routes = APIRouter(prefix="/v1")
+
+    @routes.get("/models")
+    async def models() -> dict[str, Any]:
+        """The one model that answers here."""
+        return {"object": "list", "data": [await gate.run(model_entry, library)]}
+
+    @routes.get("/models/{model:path}")
+    async def model(model: str) -> dict[str, Any]:
+        """One model, by the id that the list gives."""
+        entry = await gate.run(model_entry, library)
+        _check_model(model, entry["id"])
+        return entry
+
+    @routes.post("/embeddings")
+    async def embeddings(body: EmbeddingsBody) -> dict[str, Any]:
+        """One vector of unit length for each text, in order."""
+        return await gate.run(_embed, library, body)
+
+    return routes
+
+
+def _check_model(given: str, known: str) -> None:
+    if given != known:
+        raise Problem(404, f"The model {given!r} is not here; {known!r} is", code="model_not_found", param="model")
+
+
+def _embed(library: Library, body: EmbeddingsBody) -> dict[str, Any]:
+    model, embedder = model_id(library), library.embedder
+    _check_model(body.model, model)
+    if body.dimensions is not None and body.dimensions != embedder.dimension:
+        raise Problem(
+            400,
+            f"dimensions is {body.dimensions}: {model} gives {embedder.dimension}, and its vectors cannot be cut",
+            code="invalid_value",
+            param="dimensions",
+        )
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    tokens = 0
+    for index, text in enumerate(texts):
+        name = "input" if isinstance(body.input, str) else f"input[{index}]"
+        if not text.strip():
+            raise Problem(400, f"{name} is empty: there is nothing to embed", code="invalid_value", param=name)
+        count = embedder.count_tokens(text) + SPECIAL_TOKENS
+        if count > embedder.max_length:
+            raise Problem(
+                400,
+                f"{name} has {count} tokens; {model} reads at most {embedder.max_length}: split it",
+                code="context_length_exceeded",
+                param=name,
+            )
+        tokens += count
+    vectors = embedder.encode(texts)
+    as_base64 = body.encoding_format == "base64"
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _base64(vector) if as_base64 else vector.tolist()}
+            for index, vector in enumerate(vectors)
+        ],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def _base64(vector: np.ndarray[Any, np.dtype[np.float32]]) -> str:
+    """Little-endian float32, as OpenAI's clients decode it."""
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")

@@ -1,0 +1,36 @@
+"""/api/ledger: what was asked, what was answered, and what was read for it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from ownlm.rag.library import Library
+from ownlm.serve.work import Gate
+
+MAX_PAGE = 1_000
+
+
+def router(library: Library, reading: Gate) -> APIRouter:
+    """The routes, bound to a library."""
+    routes = APIRouter(prefix="/api/ledger")
+
+    @routes.get("")
+    async def listing(
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50, offset: Annotated[int, Query(ge=0)] = 0
+    ) -> dict[str, Any]:
+        """Entries, newest first, without what was read."""
+
+        def read() -> dict[str, Any]:
+            entries = library.ledger()
+            return {"entries": entries[offset : offset + limit], "total": len(entries)}
+
+        return await reading.run(read)
+
+    @routes.get("/{entry}")
+    async def show(entry: str) -> dict[str, Any]:
+        """One entry whole."""
+        return await reading.run(library.entry, entry)
+
+    return routes

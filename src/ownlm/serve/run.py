@@ -1,0 +1,84 @@
+"""Serve until Ctrl-C: bind, say where, answer, and on the way out finish what was begun."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from ownlm.errors import InvalidSetting
+from ownlm.rag.library import Library
+from ownlm.serve.app import create_app
+from ownlm.serve.settings import Settings
+
+BACKLOG = 2048
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A listening socket. Raises InvalidSetting when the address is taken, not allowed or not this machine's."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise InvalidSetting("--host", settings.host, "no address has this name; give one of this machine") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # elsewhere the option lets two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _in_words(error, settings) from error
+    return listener
+
+
+def _in_words(error: OSError, settings: Settings) -> InvalidSetting:
+    if error.errno == errno.EADDRINUSE:
+        return InvalidSetting("--port", settings.port, "another program uses it; give another, or 0 for any free one")
+    if error.errno == errno.EACCES:
+        return InvalidSetting("--port", settings.port, "this user may not use it; give one from 1024 up")
+    return InvalidSetting(
+        "--host", settings.host, f"cannot listen there ({error.strerror}); give an address of this machine"
+    )
+
+
+def address(listener: socket.socket, settings: Settings) -> str:
+    """Where a browser on this machine finds the page."""
+    port = listener.getsockname()[1]
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (not a binding)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def server(library: Library, settings: Settings) -> uvicorn.Server:
+    """An HTTP server that waits for a listening socket."""
+    config = uvicorn.Config(
+        create_app(library, settings),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
+        timeout_keep_alive=30,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(library: Library, settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve until Ctrl-C or SIGTERM. ``on_ready`` is told the address once connections are accepted.
+
+    The first Ctrl-C stops accepting and waits ``drain_seconds`` for answers under way; a second one does not wait.
+    The library stays open: it is the caller's. Raises InvalidSetting when the address cannot be had.
+    """
+    listener = bind(settings)
+    with contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
+        if on_ready is not None:
+            on_ready(address(listener, settings))
+        server(library, settings).run(sockets=[listener])
