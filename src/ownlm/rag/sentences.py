@@ -92,14 +92,20 @@ def is_row(line: str) -> bool:
     return " | " in line
 
 
-def _add(spans: list[tuple[int, int]], text: str, low: int, high: int) -> None:
-    """Append ``low:high`` without the space around it, unless nothing is left."""
-    while low < high and text[low].isspace():
-        low += 1
-    while high > low and text[high - 1].isspace():
-        high -= 1
-    if low < high:
-        spans.append((low, high))
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without the space at its ends."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _add(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
+    """Append the span without the space at its ends, unless nothing is left."""
+    start, end = trimmed(text, start, end)
+    if start < end:
+        spans.append((start, end))
 
 
 def _lines(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
