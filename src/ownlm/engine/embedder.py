@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ownlm import hub
+from ownlm.engine.batching import micro_batches, pool_spans
 from ownlm.errors import CorruptModel, InvalidSetting
 from ownlm.model import checkpoint
 from ownlm.model import ops as sides
@@ -23,13 +24,10 @@ from ownlm.model.config import ModelConfig
 from ownlm.model.encoder import encode
 from ownlm.model.families import encoder_params
 from ownlm.model.ops.base import Ops
-from ownlm.model.params import EncoderParams
+from ownlm.model.params import EncoderParams, Handle
 from ownlm.model.pooling import PoolingConfig
 from ownlm.tokenizer import Tokenizer
 
-# Tokens of a micro-batch: enough rows to use the matrix kernels fully, few enough that activations stay in the
-# caches (docs/lab-notes.md has the curve).
-TOKENS = 1024
 # Texts tokenized and sorted at a time: bounds memory, and lets progress begin early.
 WINDOW = 1024
 
@@ -93,13 +91,18 @@ class Embedder:
         A text of more than ``max_length`` tokens (two of them special) raises InvalidSetting, unless ``truncate``
         asks to read its beginning alone. ``on_progress(done, total)`` counts texts.
         """
+        _check_list(texts)
         vectors = np.empty((len(texts), self.dimension), np.float32)
         done = 0
-        for indices, states, cu_seqlens in self._states(texts, truncate):
-            vectors[indices] = self._ops.mean_pool(states, cu_seqlens, normalize=True)
-            done += len(indices)
-            if on_progress is not None:
-                on_progress(done, len(texts))
+        for first in range(0, len(texts), WINDOW):
+            window = texts[first : first + WINDOW]
+            ids = self._tokenizer.encode_batch(window, self.max_length if truncate else None)
+            self._check_lengths(window, ids, first)
+            for batch, states, cu_seqlens in self._forward(ids):
+                vectors[first + np.array(batch)] = self._ops.mean_pool(states, cu_seqlens, normalize=True)
+                done += len(batch)
+                if on_progress is not None:
+                    on_progress(done, len(texts))
         return vectors
 
     def encode_spans(
@@ -115,20 +118,24 @@ class Embedder:
         cost beyond the forward pass that the whole text takes anyway ("late chunking", Guenther et al. 2024,
         arXiv:2409.04701). Raises as ``encode`` does.
         """
+        _check_list(texts)
         if len(spans) != len(texts):
             raise InvalidSetting("spans", len(spans), f"give a list of spans for each of {len(texts)} texts")
         vectors = np.empty((len(texts), self.dimension), np.float32)
         found: list[NDArray[np.float32]] = [np.empty((0, self.dimension), np.float32)] * len(texts)
         done = 0
-        for indices, states, cu_seqlens in self._states(texts, truncate=False):
-            vectors[indices] = self._ops.mean_pool(states, cu_seqlens, normalize=True)
-            rows = self._ops.numpy(states)
-            for index, start, end in zip(indices, cu_seqlens[:-1], cu_seqlens[1:], strict=True):
-                own = rows[start + 1 : end - 1]  # without the special tokens at either end
-                found[index] = _pooled(own, self.token_spans(texts[index]), spans[index])
-            done += len(indices)
-            if on_progress is not None:
-                on_progress(done, len(texts))
+        for first in range(0, len(texts), WINDOW):
+            window = texts[first : first + WINDOW]
+            encodings = self._tokenizer.encode_batch_with_offsets(window)
+            self._check_lengths(window, [ids for ids, _ in encodings], first)
+            for batch, states, cu_seqlens in self._forward([ids for ids, _ in encodings]):
+                vectors[first + np.array(batch)] = self._ops.mean_pool(states, cu_seqlens, normalize=True)
+                rows = self._ops.numpy(states)
+                for index, start, end in zip(batch, cu_seqlens[:-1], cu_seqlens[1:], strict=True):
+                    found[first + index] = pool_spans(rows[start:end], encodings[index][1], spans[first + index])
+                done += len(batch)
+                if on_progress is not None:
+                    on_progress(done, len(texts))
         return vectors, found
 
     def count_tokens(self, text: str) -> int:
@@ -139,21 +146,15 @@ class Embedder:
         """The span of characters of each token of the text itself, in order."""
         return self._tokenizer.offsets(text)
 
-    def _states(self, texts: Sequence[str], truncate: bool) -> Iterator[tuple[list[int], Any, NDArray[np.int32]]]:
-        """``(indices of texts, states [tokens, dimension], where each text's tokens begin and end)`` by micro-batch."""
-        if isinstance(texts, str):
-            raise InvalidSetting("texts", texts[:40], "give a list of texts")
-        for start in range(0, len(texts), WINDOW):
-            ids = self._ids(texts[start : start + WINDOW], start, truncate)
-            for batch in micro_batches([len(found) for found in ids]):
-                packed = np.fromiter((token for index in batch for token in ids[index]), np.int32)
-                cu_seqlens = np.zeros(len(batch) + 1, np.int32)
-                np.cumsum([len(ids[index]) for index in batch], out=cu_seqlens[1:])
-                states = encode(self._ops, self._config, self._params, packed, cu_seqlens)
-                yield [start + index for index in batch], states, cu_seqlens
+    def _forward(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Handle, NDArray[np.int32]]]:
+        """(indices of texts, final states [tokens, dimension], cu_seqlens) of one micro-batch after another."""
+        for batch in micro_batches([len(found) for found in ids]):
+            packed = np.fromiter(itertools.chain.from_iterable(ids[index] for index in batch), np.int32)
+            cu_seqlens = np.zeros(len(batch) + 1, np.int32)
+            np.cumsum([len(ids[index]) for index in batch], out=cu_seqlens[1:])
+            yield batch, encode(self._ops, self._config, self._params, packed, cu_seqlens), cu_seqlens
 
-    def _ids(self, texts: Sequence[str], first: int, truncate: bool) -> list[list[int]]:
-        ids = self._tokenizer.encode_batch(texts, self.max_length if truncate else None)
+    def _check_lengths(self, texts: Sequence[str], ids: Sequence[Sequence[int]], first: int) -> None:
         for index, found in enumerate(ids):
             if len(found) > self.max_length:
                 raise InvalidSetting(
@@ -161,41 +162,11 @@ class Embedder:
                     texts[index][:40] + "...",
                     f"it has {len(found)} tokens of at most {self.max_length}: split it, or ask to truncate it",
                 )
-        return ids
 
 
-def _pooled(
-    states: NDArray[np.float32], tokens: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]
-) -> NDArray[np.float32]:
-    """float32 [spans, dimension]: the normalised means of the states of the tokens that each span meets."""
-    pooled = np.zeros((len(spans), states.shape[1]), np.float32)
-    starts = np.array([start for start, _ in tokens], np.int64)
-    ends = np.array([end for _, end in tokens], np.int64)
-    for row, (start, end) in enumerate(spans):
-        # Tokens are in order, so those that meet the span are neighbours.
-        first, last = int(np.searchsorted(ends, start, "right")), int(np.searchsorted(starts, end, "left"))
-        if first < last:
-            mean = states[first:last].mean(axis=0)
-            pooled[row] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-    return pooled
-
-
-def micro_batches(lengths: Sequence[int], tokens: int = TOKENS) -> Iterator[list[int]]:
-    """Indices in order of falling length, in groups of at most ``tokens`` tokens (or of one text that is longer).
-
-    >>> list(micro_batches([3, 9, 1, 2], tokens=10))
-    [[1], [0, 3, 2]]
-    """
-    batch: list[int] = []
-    size = 0
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if batch and size + lengths[index] > tokens:
-            yield batch
-            batch, size = [], 0
-        batch.append(index)
-        size += lengths[index]
-    if batch:
-        yield batch
+def _check_list(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise InvalidSetting("texts", texts[:40], "give a list of texts")
 
 
 def _fingerprint(config: ModelConfig, pooling: PoolingConfig, tokenizer: Tokenizer, weights: str) -> str:

@@ -52,9 +52,8 @@ def load(folder: Path, *, verify: bool = True) -> Checkpoint:
     held = [name for file in files.values() for name in file.tensors]
     wrong = sorted(set(where).symmetric_difference(held) | {n for n, f in where.items() if n not in files[f].tensors})
     if wrong or len(held) != len(where):
-        raise CorruptModel(
-            f"{folder / INDEX} and the shards disagree about {wrong or 'a tensor held twice'}: get the files again"
-        )
+        about = wrong[0] if wrong else "a tensor that two of them hold"
+        raise CorruptModel(f"{folder / INDEX} and the shards disagree about {about}: get the files again")
     return Checkpoint(folder, tuple(files.values()), {name: files[file].tensors[name] for name, file in where.items()})
 
 

@@ -60,6 +60,10 @@ class Tokenizer:
                     ids[index] = self._truncated(texts[index], max_length)
         return ids
 
+    def encode_batch_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """The ids of each text as ``encode_batch`` gives them, and each one's span (of no width for special tokens)."""
+        return [(encoding.ids, encoding.offsets) for encoding in self._encode(list(texts), True)]
+
     def count(self, text: str) -> int:
         """How many tokens the text itself takes, without special ones."""
         return sum(len(encoding) for _, encoding in self._pieces(text))
