@@ -32,6 +32,7 @@ MIGRATIONS: tuple[str, ...] = (
         size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL,
         inode INTEGER NOT NULL,
+        settled INTEGER NOT NULL,               -- 0: a later change may have left size and time as they were
         chunks INTEGER NOT NULL,
         characters INTEGER NOT NULL,
         notes TEXT NOT NULL,                    -- JSON list

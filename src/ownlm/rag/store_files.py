@@ -32,9 +32,10 @@ class Refused:
 def indexed(connection: sqlite3.Connection, name: str | None = None) -> dict[str, Indexed]:
     """Every document's file by name, or the one named."""
     rows = connection.execute(
-        "SELECT name, id, size, mtime_ns, inode, sha256, recipe FROM documents WHERE name = coalesce(?, name)", (name,)
+        "SELECT name, id, size, mtime_ns, inode, settled, sha256, recipe FROM documents WHERE name = coalesce(?, name)",
+        (name,),
     )
-    return {row[0]: Indexed(row[1], _state(*row[2:5]), row[5], row[6]) for row in rows}
+    return {row[0]: Indexed(row[1], _state(*row[2:6]), row[6], row[7]) for row in rows}
 
 
 def refused(connection: sqlite3.Connection) -> dict[str, Refused]:
@@ -75,5 +76,5 @@ def is_under(name: str, root: str) -> bool:
     return name == root or name.startswith(root if root.endswith(os.sep) else root + os.sep)
 
 
-def _state(size: int, mtime_ns: int, inode: int) -> FileState:
-    return FileState(size, mtime_ns, inode % (1 << 64))
+def _state(size: int, mtime_ns: int, inode: int, settled: int = 1) -> FileState:
+    return FileState(size, mtime_ns, inode % (1 << 64), bool(settled))

@@ -17,11 +17,15 @@ from ownlm.rag.types import Chunk, Extracted
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells whether a file changed without opening it: bytes, nanoseconds, and the file system's number."""
+    """What tells whether a file changed without opening it: bytes, nanoseconds, and the file system's number.
+
+    Not ``settled``: it was changed so recently that a further change may leave all three as they are.
+    """
 
     size: int
     mtime_ns: int
     inode: int
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +77,7 @@ def put(connection: sqlite3.Connection, version: Version) -> int:
         "size": version.state.size,
         "mtime_ns": version.state.mtime_ns,
         "inode": signed(version.state.inode),
+        "settled": int(version.state.settled),
         "chunks": len(version.chunks),
         "characters": len(text),
         "notes": _json([*extracted.notes, *version.notes]),
@@ -107,8 +112,8 @@ def remove(connection: sqlite3.Connection, document: int) -> bool:
 def touch(connection: sqlite3.Connection, document: int, state: FileState) -> None:
     """Note that the same bytes are now in a file with another state."""
     connection.execute(
-        "UPDATE documents SET size = ?, mtime_ns = ?, inode = ? WHERE id = ?",
-        (state.size, state.mtime_ns, signed(state.inode), document),
+        "UPDATE documents SET size = ?, mtime_ns = ?, inode = ?, settled = ? WHERE id = ?",
+        (state.size, state.mtime_ns, signed(state.inode), int(state.settled), document),
     )
 
 
