@@ -11,7 +11,7 @@ import pytest
 
 from ownlm import native
 from ownlm.model import checkpoint, ops
-from ownlm.model.config import ModelConfig
+from ownlm.model.config import BertConfig
 from ownlm.model.encoder import encode, positions_in_sequence
 from ownlm.model.families import encoder_params
 from ownlm.model.ops.base import Ops
@@ -42,7 +42,7 @@ def side(request: pytest.FixtureRequest) -> Iterator[Ops]:
 
 
 def forward(side: Ops, folder: Path, ids: np.ndarray, cu_seqlens: np.ndarray, types: np.ndarray | None) -> np.ndarray:
-    config = ModelConfig.load(folder)
+    config = BertConfig.load(folder)
     params = side.prepare(encoder_params(config, checkpoint.load(folder).tensors))
     return side.numpy(encode(side, config, params, ids, cu_seqlens, types))
 
@@ -92,7 +92,7 @@ def test_half_precision_checkpoints_are_read(tmp_path: Path, side: Ops) -> None:
 
 def test_mean_pool_means_each_sequence(side: Ops, tmp_path: Path) -> None:
     folder = write_model(tmp_path)
-    config = ModelConfig.load(folder)
+    config = BertConfig.load(folder)
     params = side.prepare(encoder_params(config, checkpoint.load(folder).tensors))
     ids, cu_seqlens = packed(LENGTHS, CONFIG["vocab_size"])
     x = encode(side, config, params, ids, cu_seqlens)

@@ -20,7 +20,7 @@ from ownlm.engine.batching import micro_batches, pool_spans
 from ownlm.errors import CorruptModel, InvalidSetting
 from ownlm.model import checkpoint
 from ownlm.model import ops as sides
-from ownlm.model.config import ModelConfig
+from ownlm.model.config import BertConfig
 from ownlm.model.encoder import encode
 from ownlm.model.families import encoder_params
 from ownlm.model.ops.base import Ops
@@ -40,7 +40,7 @@ class Embedder:
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: BertConfig,
         params: EncoderParams,
         pooling: PoolingConfig,
         tokenizer: Tokenizer,
@@ -68,7 +68,7 @@ class Embedder:
         """
         side = sides.load(ops)
         folder = hub.resolve(model)
-        config = ModelConfig.load(folder)
+        config = BertConfig.load(folder)
         pooling = PoolingConfig.load(folder, config)
         tokenizer = Tokenizer.load(folder)
         if tokenizer.vocab_size > config.vocab_size:
@@ -169,7 +169,7 @@ def _check_list(texts: Sequence[str]) -> None:
         raise InvalidSetting("texts", texts[:40], "give a list of texts")
 
 
-def _fingerprint(config: ModelConfig, pooling: PoolingConfig, tokenizer: Tokenizer, weights: str) -> str:
+def _fingerprint(config: BertConfig, pooling: PoolingConfig, tokenizer: Tokenizer, weights: str) -> str:
     """Hex SHA-256 of all that decides a vector: equal fingerprints mean vectors that may be compared."""
     stated = {
         "config": dataclasses.asdict(config),

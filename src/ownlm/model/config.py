@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ownlm.errors import CorruptModel, NotFound, UnsupportedModel
 
@@ -35,9 +35,9 @@ class QuantizationConfig:
     block_size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A BERT-type encoder, as ``config.json`` states it. Decoder families add their own fields beside it."""
+    """What every transformer's ``config.json`` states; each family adds its own fields."""
 
     model_type: str
     vocab_size: int
@@ -47,8 +47,6 @@ class ModelConfig:
     intermediate_size: int
     hidden_act: str
     max_position_embeddings: int
-    type_vocab_size: int
-    layer_norm_eps: float
     quantization_config: QuantizationConfig | None = None
 
     @property
@@ -61,20 +59,30 @@ class ModelConfig:
         """``hidden_act`` by the name that ops use."""
         return ACTIVATIONS[self.hidden_act]
 
-    @staticmethod
-    def load(folder: Path) -> ModelConfig:
+    @classmethod
+    def load(cls, folder: Path) -> Self:
         """Read ``config.json`` of a model folder.
 
-        Raises NotFound, CorruptModel (a value missing or impossible), or UnsupportedModel (a model of a kind
-        that is not run, with what is).
+        Called on a family's class, it takes that family alone. Raises NotFound, CorruptModel (a value missing or
+        impossible), or UnsupportedModel (a model of a kind that is not run here, with what is).
         """
         path = folder / "config.json"
         raw = read_json(path)
         model_type = raw.get("model_type")
-        family = _FAMILIES.get(model_type) if isinstance(model_type, str) else None
-        if family is None:
-            raise UnsupportedModel(f"{path}: model_type is {model_type!r}; supported: {', '.join(sorted(_FAMILIES))}")
-        return family(path, raw)
+        families = {name: read for name, (kind, read) in _FAMILIES.items() if issubclass(kind, cls)}
+        if not isinstance(model_type, str) or model_type not in families:
+            raise UnsupportedModel(f"{path}: model_type is {model_type!r}; supported: {', '.join(sorted(families))}")
+        config = families[model_type](path, raw)
+        assert isinstance(config, cls)
+        return config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BertConfig(ModelConfig):
+    """A BERT-type encoder."""
+
+    type_vocab_size: int
+    layer_norm_eps: float
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -90,7 +98,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _bert(path: Path, raw: Mapping[str, Any]) -> ModelConfig:
+def _bert(path: Path, raw: Mapping[str, Any]) -> BertConfig:
     for name, plain in (
         ("position_embedding_type", "absolute"),
         ("is_decoder", False),
@@ -109,7 +117,7 @@ def _bert(path: Path, raw: Mapping[str, Any]) -> ModelConfig:
     eps = raw.get("layer_norm_eps", 1e-12)
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
         raise CorruptModel(f"{path}: layer_norm_eps is {eps!r}, not a number between 0 and 1")
-    return ModelConfig(
+    return BertConfig(
         model_type="bert",
         vocab_size=_count(path, raw, "vocab_size"),
         hidden_size=hidden,
@@ -146,4 +154,6 @@ def _quantization(path: Path, raw: object) -> QuantizationConfig | None:
     return QuantizationConfig(method, form, block)
 
 
-_FAMILIES: dict[str, Callable[[Path, Mapping[str, Any]], ModelConfig]] = {"bert": _bert}
+_FAMILIES: dict[str, tuple[type[ModelConfig], Callable[[Path, Mapping[str, Any]], ModelConfig]]] = {
+    "bert": (BertConfig, _bert),
+}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ownlm.model.config import ModelConfig
+from ownlm.model.config import BertConfig
 from ownlm.model.ops.base import Ids, Ops
 from ownlm.model.params import EncoderParams, Handle
 
 
 def encode(
-    ops: Ops, config: ModelConfig, params: EncoderParams, ids: Ids, cu_seqlens: Ids, token_types: Ids | None = None
+    ops: Ops, config: BertConfig, params: EncoderParams, ids: Ids, cu_seqlens: Ids, token_types: Ids | None = None
 ) -> Handle:
     """Hidden states [T, hidden_size] of a packed batch (see ``ops.base``); ``token_types`` default to 0."""
     positions = positions_in_sequence(cu_seqlens)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ownlm.errors import CorruptModel
 from ownlm.formats import q8_0
-from ownlm.model.config import ModelConfig
+from ownlm.model.config import BertConfig
 from ownlm.model.params import EmbeddingWeight, EncoderLayer, EncoderParams, LinearWeight, Matrix, NormWeight
 from ownlm.model.safetensors import Tensor
 
@@ -17,7 +17,7 @@ from ownlm.model.safetensors import Tensor
 _UNUSED = ("pooler.", "cls.", "classifier.", "embeddings.position_ids")
 
 
-def encoder_params(config: ModelConfig, tensors: Mapping[str, Tensor]) -> EncoderParams:
+def encoder_params(config: BertConfig, tensors: Mapping[str, Tensor]) -> EncoderParams:
     """The stored weights of a BERT checkpoint as a tree.
 
     Raises CorruptModel for a tensor that is missing, of another shape than the config implies, or unknown.

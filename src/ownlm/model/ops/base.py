@@ -9,6 +9,9 @@ handles with one row a token: sequences of a batch lie one after the other, with
 
 Control data (ids, positions, cu_seqlens) are NumPy int32 arrays; weights come from ``prepare``; results leave a
 forward only as NumPy float32. A handle may return to the side's arena when its last reference is dropped.
+
+A side grows by what families need: a decoder adds RMS norm, gated linear, rotary positions and cached attention in the
+same style, and no encoder changes.
 """
 
 from __future__ import annotations
