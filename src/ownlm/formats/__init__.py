@@ -1,0 +1,1 @@
+"""Quantized blocks, byte for byte. NumPy only, and only when something is quantized."""

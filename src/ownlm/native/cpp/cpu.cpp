@@ -1,0 +1,66 @@
+#include "cpu.h"
+
+#include <atomic>
+
+#if defined(OWNLM_AVX2) || defined(OWNLM_AVX512_VNNI)
+#include <cpuid.h>
+#endif
+
+namespace ownlm {
+namespace {
+
+#if defined(OWNLM_AVX2) || defined(OWNLM_AVX512_VNNI)
+struct Features {
+  bool avx2 = false, avx512_vnni = false;
+
+  Features() {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return;
+    const bool osxsave = c >> 27 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
+    if (!osxsave) return;
+    // which registers the operating system saves: a processor may have AVX-512 while the system does not keep it
+    unsigned saved, high;
+    __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    const bool ymm = (saved & 0x06) == 0x06, zmm = (saved & 0xe6) == 0xe6;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+    avx2 = ymm && fma && f16c && (b >> 5 & 1);
+    const bool f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1, vnni = c >> 11 & 1;
+    avx512_vnni = avx2 && zmm && f && dq && bw && vl && vnni;
+  }
+};
+#endif
+
+std::atomic<const Kernels*> current{nullptr};
+
+}  // namespace
+
+std::vector<const Kernels*> usable_kernels() {
+  std::vector<const Kernels*> all{portable_kernels()};
+#if defined(OWNLM_AVX2) || defined(OWNLM_AVX512_VNNI)
+  static const Features features;
+#endif
+#if defined(OWNLM_AVX2)
+  if (features.avx2) all.push_back(avx2_kernels());
+#endif
+#if defined(OWNLM_AVX512_VNNI)
+  if (features.avx512_vnni) all.push_back(avx512_vnni_kernels());
+#endif
+  return all;
+}
+
+const Kernels* kernels() {
+  const Kernels* k = current.load(std::memory_order_acquire);
+  if (!k) current.store(k = usable_kernels().back(), std::memory_order_release);
+  return k;
+}
+
+bool use_kernels(const std::string& name) {
+  for (const Kernels* k : usable_kernels())
+    if (name == k->name) {
+      current.store(k, std::memory_order_release);
+      return true;
+    }
+  return false;
+}
+
+}  // namespace ownlm

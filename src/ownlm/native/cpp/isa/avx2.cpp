@@ -1,0 +1,21 @@
+#include <math.h>
+
+#include "../kernels.h"
+
+#define OWNLM_TILE_ROWS 6    // rows and
+#define OWNLM_TILE_PANELS 1  // panels of a float tile: its sums, weights and one activation fill the registers
+#include "vec_avx2.h"
+#include "math.h"
+#include "gemm.h"
+#include "ops.h"
+#include "q8_avx2.h"
+
+namespace ownlm {
+
+const Kernels* avx2_kernels() {
+  static const Kernels table = {"avx2", quantize, linear_f32, linear_q8_0, layer_norm, attention,
+                                mean_pool, dequantize, add_floats, dot_i8};
+  return &table;
+}
+
+}  // namespace ownlm

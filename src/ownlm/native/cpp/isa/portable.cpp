@@ -1,0 +1,21 @@
+#include <math.h>
+
+#include "../kernels.h"
+
+#define OWNLM_TILE_ROWS 2    // rows and
+#define OWNLM_TILE_PANELS 1  // panels of a float tile: its sums, weights and one activation fill the registers
+#include "vec_portable.h"
+#include "math.h"
+#include "gemm.h"
+#include "ops.h"
+#include "q8_portable.h"
+
+namespace ownlm {
+
+const Kernels* portable_kernels() {
+  static const Kernels table = {"portable", quantize, linear_f32, linear_q8_0, layer_norm, attention,
+                                mean_pool, dequantize, add_floats, dot_i8};
+  return &table;
+}
+
+}  // namespace ownlm
