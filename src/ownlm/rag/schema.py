@@ -7,7 +7,7 @@
     skipped                          files that could not be read, so that they are not opened again
     roots                            folders indexed, and the device they were on
     ledger                           what was asked and what was read for it
-    state                            the generation: it grows with every change that a reader must see
+    state                            the generation, which grows with every change that a reader must see
 
 ``PRAGMA user_version`` is the number of migrations applied. A migration that has shipped is never edited.
 """
@@ -20,8 +20,12 @@ from ownlm.errors import StoreError
 
 MIGRATIONS: tuple[str, ...] = (
     """
-    CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), generation INTEGER NOT NULL);
-    INSERT INTO state VALUES (1, 0);
+    CREATE TABLE state (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        generation INTEGER NOT NULL,
+        purge_due INTEGER NOT NULL              -- 1: words of removed documents may be left in the indexes
+    ) STRICT;
+    INSERT INTO state VALUES (1, 0, 0);
 
     CREATE TABLE documents (
         id INTEGER PRIMARY KEY AUTOINCREMENT,   -- kept when a new version of the file is swapped in

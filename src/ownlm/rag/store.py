@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ownlm.errors import InvalidSetting, NotFound
+from ownlm.errors import InvalidSetting, NotFound, StoreFull
 from ownlm.rag import store_files, store_sentences, store_words, store_write
 from ownlm.rag.store_database import WAIT_SECONDS, Database
 from ownlm.rag.store_sentences import Sentences
@@ -127,18 +127,28 @@ class Store:
         with self.transaction() as connection:
             return store_write.put(connection, version)
 
-    def remove(self, ids: Iterable[int], *, purge: bool = True) -> int:
-        """Take documents out, all in one transaction; how many there were. ``purge`` leaves no byte of them."""
+    def remove(self, ids: Iterable[int]) -> int:
+        """Take documents out, all in one transaction, and leave no byte of them; how many there were."""
         with self.transaction() as connection:
             removed = sum(store_write.remove(connection, id) for id in dict.fromkeys(ids))
-        if removed and purge:
-            self.purge()
+        self.purge()
         return removed
 
     def purge(self) -> None:
-        """Leave no byte of what was removed: merge the word indexes, shrink the file, and empty the log."""
-        with self.transaction() as connection:
-            store_words.compact(connection)
+        """Leave no byte of what was removed: merge the word indexes, shrink the file, and empty the log.
+
+        Does nothing when nothing was removed since the last time; after a crash, the next call makes up for it.
+        """
+        try:
+            with self.transaction() as connection:
+                if connection.execute("UPDATE state SET purge_due = 0 WHERE purge_due = 1").rowcount == 0:
+                    return
+                store_words.compact(connection)
+        except StoreFull:
+            raise StoreFull(
+                "the documents were removed, but there is no room to rewrite the word index, where traces of them are "
+                "left: free some space and index or remove anything"
+            ) from None
         with self._database.errors():
             connection = self._database.connection()
             connection.execute("PRAGMA incremental_vacuum").fetchall()

@@ -105,6 +105,7 @@ def remove(connection: sqlite3.Connection, document: int) -> bool:
         return False
     _clear(connection, document)
     connection.execute("DELETE FROM documents WHERE id = ?", (document,))
+    connection.execute("UPDATE state SET purge_due = 1")
     bump(connection)
     return True
 
