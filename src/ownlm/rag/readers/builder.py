@@ -32,6 +32,10 @@ class TextBuilder:
         """Append a block of flowing text; ``tight`` puts it on the line below the block before."""
         self._append(flowing(text), "\n" if tight else "\n\n")
 
+    def resume(self, text: str) -> None:
+        """Go on with the paragraph before, which a page break divided; the new page begins at this text."""
+        self._append(flowing(text), " ")
+
     def verbatim(self, text: str) -> None:
         """Append a block whose white space matters."""
         self._append("\n".join(line.rstrip() for line in clean(text).strip("\n").split("\n")), "\n\n")

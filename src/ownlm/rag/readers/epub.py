@@ -6,8 +6,8 @@ import posixpath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import ParseError, fromstring
+from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
+from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
 
 from ownlm.errors import UnreadableDocument
 from ownlm.rag.readers.builder import TextBuilder

@@ -18,35 +18,12 @@ from ownlm.rag.readers.limits import Limits
 from ownlm.rag.readers.tables import add_table
 from ownlm.rag.types import Extracted
 
-_UNSEEN = frozenset(
-    [
-        "script",
-        "style",
-        "template",
-        "noscript",
-        "head",
-        "title",
-        "meta",
-        "link",
-        "svg",
-        "canvas",
-        "iframe",
-        "object",
-        "embed",
-        "audio",
-        "video",
-        "map",
-        "select",
-        "datalist",
-        "input",
-        "textarea",
-        "noframes",
-        "-comment",
-        "!doctype",
-    ]
-)
-_BLOCKS = frozenset(
-    [
+_UNSEEN = {
+    *("script", "style", "template", "noscript", "head", "title", "meta", "link", "svg", "canvas", "iframe", "object"),
+    *("embed", "audio", "video", "map", "select", "datalist", "input", "textarea", "noframes", "-comment", "!doctype"),
+}
+_BLOCKS = {
+    *(
         "address",
         "article",
         "aside",
@@ -59,17 +36,9 @@ _BLOCKS = frozenset(
         "dialog",
         "dir",
         "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "header",
-        "hgroup",
-        "hr",
-        "html",
+    ),
+    *("div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "hr", "html"),
+    *(
         "legend",
         "li",
         "main",
@@ -84,20 +53,9 @@ _BLOCKS = frozenset(
         "summary",
         "table",
         "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "ul",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-    ]
-)
+    ),
+    *("td", "tfoot", "th", "thead", "tr", "ul", "h1", "h2", "h3", "h4", "h5", "h6"),
+}
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]{1,40})", re.IGNORECASE)

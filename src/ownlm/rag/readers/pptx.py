@@ -51,9 +51,9 @@ def _slide(builder: TextBuilder, slide: Any, number: int, depth: int) -> None:
 def _shape(builder: TextBuilder, shape: Any, depth: int) -> None:
     if depth < 0:
         raise DocumentTooLarge("nests groups of shapes too deeply")
-    if shape.is_placeholder and shape.placeholder_format.type is not None:
-        if shape.placeholder_format.type.name in _MARGINS:
-            return
+    kind = shape.placeholder_format.type if shape.is_placeholder else None
+    if kind is not None and kind.name in _MARGINS:
+        return
     if shape.shape_type == MSO_SHAPE_TYPE.GROUP:
         for member in shape.shapes:
             _shape(builder, member, depth - 1)

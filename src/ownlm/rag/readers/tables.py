@@ -15,6 +15,7 @@ from ownlm.rag.readers.clean import one_line
 
 Row = Sequence[str]
 _NUMBER = re.compile(r"[\s$€£¥%()+\-−–.,:/'0-9]*[0-9][\s$€£¥%()+\-−–.,:/'0-9]*[a-zA-Z%°²³]{0,3}")
+_NOTES_ABOVE = 8  # rows of notes above a table, at most
 _HEADER_LENGTH = 80  # characters; a longer cell is a sentence, not the name of a column
 
 
@@ -28,7 +29,29 @@ def looks_like_header(row: Row, below: Row | None) -> bool:
     return all(name or not value for name, value in zip(row[1:], below[1:], strict=False))
 
 
-def lines(rows: Iterable[Row], header: Row | None) -> Iterator[str]:
+def over_numbers(rows: Sequence[Row]) -> bool:
+    """Whether a column of the first row is a word and most of the column below is numbers."""
+    for column, name in enumerate(rows[0]):
+        below = [row[column] for row in rows[1:] if column < len(row) and row[column]]
+        numbers = sum(1 for cell in below if _NUMBER.fullmatch(cell))
+        if name and not _NUMBER.fullmatch(name) and 2 * numbers > len(below):
+            return True
+    return False
+
+
+def find_header(rows: Sequence[Row], start: int) -> int | None:
+    """Which of the first rows from ``start`` names the columns.
+
+    The first of them, when it looks so; or one further down (people write notes above a table) that looks so and
+    has a column of words over numbers.
+    """
+    for position in range(start, min(start + _NOTES_ABOVE, len(rows) - 1)):
+        if looks_like_header(rows[position], rows[position + 1]) and over_numbers(rows[position : position + 4]):
+            return position
+    return start if start < len(rows) - 1 and looks_like_header(rows[start], rows[start + 1]) else None
+
+
+def lines(rows: Iterable[Iterable[str]], header: Row | None) -> Iterator[str]:
     """One line a row; empty cells are left out, a cell without a column name stands alone."""
     for row in rows:
         parts = []

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
-import openpyxl
-from openpyxl.utils.cell import range_boundaries
+import openpyxl  # type: ignore[import-untyped]
+from openpyxl.utils.cell import range_boundaries  # type: ignore[import-untyped]
 
 from ownlm.errors import DocumentTooLarge
 from ownlm.rag.readers.builder import TextBuilder
@@ -16,7 +16,7 @@ from ownlm.rag.readers.cells import shown
 from ownlm.rag.readers.clean import one_line
 from ownlm.rag.readers.container import Container
 from ownlm.rag.readers.limits import Limits
-from ownlm.rag.readers.tables import add_table, looks_like_header
+from ownlm.rag.readers.tables import add_table, find_header, lines
 from ownlm.rag.types import Extracted
 
 MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -24,7 +24,6 @@ _MERGED = re.compile(rb"<(?:\w+:)?mergeCell [^>]*?ref=\"([A-Z]{1,3}[0-9]{1,7}:[A
 _FORMULA_WITHOUT_RESULT = re.compile(
     rb"</(?:\w+:)?f>\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
-MAX_COLUMNS = 1000  # of a row that are looked at
 MAX_MERGED = 100_000  # cells that merged ranges may cover
 
 
@@ -68,12 +67,14 @@ def _sheet(builder: TextBuilder, sheet: Any, raw: bytes) -> None:
 def _add(builder: TextBuilder, rows: list[list[str]], above: Sequence[str] | None, label: str) -> Sequence[str] | None:
     """Append a table; one without a header of its own goes on under the header above it."""
     top = next((position for position, row in enumerate(rows) if len({cell for cell in row if cell}) > 1), len(rows))
-    for row in rows[:top]:
-        builder.block(next(cell for cell in row if cell))
+    named = find_header(rows, top)
+    top = top if named is None else named
+    for position, line in enumerate(lines((dict.fromkeys(row) for row in rows[:top]), None)):
+        builder.block(line, tight=position > 0)
     rows = rows[top:]
     if not rows:
         return above
-    if looks_like_header(rows[0], rows[1] if len(rows) > 1 else None):
+    if named is not None:
         add_table(builder, rows, header_rows=1, label=label)
         return rows[0]
     filled = {column for row in rows for column, cell in enumerate(row) if cell}
@@ -90,16 +91,17 @@ def _rows(sheet: Any, merged: dict[tuple[int, int], tuple[int, int]]) -> Iterato
     kept: dict[tuple[int, int], str] = {}
     origins = set(merged.values())
     expected = 1
-    for row in sheet.iter_rows(max_col=MAX_COLUMNS):
+    for row in sheet.iter_rows():
         cells: list[str] = []
         number = next((cell.row for cell in row if hasattr(cell, "row") and cell.row), expected)
         for column, cell in enumerate(row, 1):
-            text = one_line(shown(cell.value, getattr(cell, "number_format", None)))
-            place = number, column
-            if place in origins:
-                kept[place] = text
-            elif place in merged and not text:
-                text = kept.get(merged[place], "")
+            text = "" if cell.value is None else one_line(shown(cell.value, getattr(cell, "number_format", None)))
+            if merged:
+                place = number, column
+                if place in origins:
+                    kept[place] = text
+                elif place in merged and not text:
+                    text = kept.get(merged[place], "")
             cells.append(text)
         while cells and not cells[-1]:
             cells.pop()
