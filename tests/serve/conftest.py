@@ -49,8 +49,11 @@ class FakeLibrary:
     """Documents in memory; an answer is the sentence that shares most words with the question."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
-        self.model = None
+        self.home = home / "home"
+        self.model = str(home / "all-MiniLM-L6-v2-q8_0")
+        Path(self.model).mkdir()
+        (home / "all-MiniLM-L6-v2-q8_0" / "config.json").write_text("{}")
+        self.home.mkdir()
         self.embedder = FakeEmbedder()
         self.entries: list[dict[str, Any]] = []
         self.delay = 0.0

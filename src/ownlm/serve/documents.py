@@ -82,9 +82,9 @@ def router(library: Library, settings: Settings, reading: Gate) -> APIRouter:
                     [path], on_progress=lambda step: emit("progress", asdict(step)), cancel=stop.is_set
                 )
                 stop.check()
-                if report.skipped:
-                    reason = report.skipped[0].reason
-                    raise Problem(422, f"{path.name}: {reason}", code="unreadable_document", param="content_base64")
+                if report.skipped or not report.documents:
+                    reason = report.skipped[0].reason if report.skipped else "files of this kind are not indexed"
+                    raise Problem(422, reason, code="unreadable_document", param="content_base64")
                 document = library.document(report.documents[0])
             return {"document": _as_json(document, uploads), "report": asdict(report)}
 
