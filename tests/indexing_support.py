@@ -28,6 +28,7 @@ class HashEncoder:
         self.dimension = dimension
         self.fingerprint = fingerprint
         self.encoded = 0
+        self._words: dict[str, Floats] = {}
 
     def count_tokens(self, text: str) -> int:
         return len(_PIECE.findall(text))
@@ -48,9 +49,14 @@ class HashEncoder:
     def _vector(self, text: str) -> Floats:
         total = np.full(self.dimension, 1e-3, np.float32)
         for word in re.findall(r"\w+", text.lower()):
-            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
-            total += np.random.default_rng(seed).standard_normal(self.dimension).astype(np.float32)
+            total += self._word(word)
         return total / np.float32(np.linalg.norm(total))
+
+    def _word(self, word: str) -> Floats:
+        if word not in self._words:
+            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
+            self._words[word] = np.random.default_rng(seed).standard_normal(self.dimension).astype(np.float32)
+        return self._words[word]
 
 
 def version(name: str, text: str, encoder: HashEncoder | None = None, **changes: Any) -> Version:

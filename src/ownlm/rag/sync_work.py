@@ -1,0 +1,100 @@
+"""From a file to a version of a document that can be swapped in, but for its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from ownlm.rag import chunk
+from ownlm.rag.language import is_known
+from ownlm.rag.readers import ReaderPool, snapshot
+from ownlm.rag.sentences import sentences
+from ownlm.rag.store import FileState, Store, Version
+from ownlm.rag.store_vectors import Floats
+from ownlm.rag.sync_plan import Task
+from ownlm.rag.types import Extracted
+
+Spans = Sequence[tuple[int, int]]
+RECIPE = f"chunks 1 {chunk.LIMIT} {chunk.TARGET} {chunk.PREFIX}"
+"""How chunks are made; a document made otherwise is made again. Raise the first number when the rules change."""
+_MENTION = 0.1
+"""The share of a document's characters in unknown languages from which a note says so."""
+
+
+class Encoder(chunk.Tokens, Protocol):
+    """What indexing needs of an embedder; ``ownlm.engine.embedder.Embedder`` is one."""
+
+    dimension: int
+    fingerprint: str
+
+    def encode_spans(self, texts: Sequence[str], spans: Sequence[Spans]) -> tuple[Floats, list[Floats]]:
+        """Unit vectors [texts, dimension], and for each text those of its spans [spans, dimension]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version without vectors; for each of its chunks the text to embed, and where its sentences are in it."""
+
+    version: Version
+    texts: list[str]
+    spans: list[Spans]
+
+
+def recipe(encoder: Encoder) -> str:
+    """What makes a document's chunks and vectors: another recipe, another version."""
+    return f"{RECIPE} {encoder.fingerprint}"
+
+
+def prepare(task: Task, store: Store, pool: ReaderPool, encoder: Encoder) -> Prepared | FileState:
+    """Read and chunk a file; its state alone when its bytes are the indexed ones. Raises DocumentError."""
+    if task.known is not None and task.same_file:  # only the recipe changed: the text is in the store
+        return _chunked(task, task.state, task.known.sha256, store.extracted(task.known.id), encoder)
+    shot = snapshot(task.path, pool.limits)
+    state = FileState(shot.size, shot.mtime_ns, task.state.inode, shot.settled)
+    if task.known is not None and (task.known.sha256, task.known.recipe) == (shot.sha256, recipe(encoder)):
+        return state
+    return _chunked(task, state, shot.sha256, pool.parse(shot), encoder)
+
+
+def _chunked(task: Task, state: FileState, sha256: str, extracted: Extracted, encoder: Encoder) -> Prepared:
+    found = chunk.chunks(extracted, encoder)
+    bodies = [extracted.text[piece.start : piece.end] for piece in found]
+    foreign = [not is_known(body) for body in bodies]
+    unknown = sum(len(body) for body, strange in zip(bodies, foreign, strict=True) if strange)
+    share = unknown / max(1, sum(map(len, bodies)))
+    if share > 0.5:  # a short chunk tells little by itself
+        foreign = [True] * len(foreign)
+    notes = []
+    if not found:
+        notes.append("there is no text in it to search")
+    if share >= _MENTION:
+        part = "it is" if share > 0.9 else f"{sum(foreign)} of its {len(foreign)} passages are"
+        notes.append(f"{part} in a language that the encoder does not know: found by letters and words, not by meaning")
+    version = Version(
+        name=task.name,
+        state=state,
+        sha256=sha256,
+        extracted=extracted,
+        chunks=found,
+        vectors=np.empty((0, encoder.dimension), np.float32),
+        fingerprint=encoder.fingerprint,
+        recipe=recipe(encoder),
+        foreign=foreign,
+        notes=tuple(notes),
+        sentences=[sentences(extracted.text, piece.start, piece.end) for piece in found],
+    )
+    texts, spans = [], []
+    for piece, body, inside in zip(found, bodies, version.sentences, strict=True):
+        text = chunk.embedded_text(extracted.title, piece.heading, body, encoder)
+        shift = len(text) - piece.end  # the chunk ends what is embedded
+        texts.append(text)
+        spans.append([(start + shift, end + shift) for start, end in inside])
+    return Prepared(version, texts, spans)
+
+
+def with_vectors(prepared: Prepared, vectors: Floats, sentence_vectors: Sequence[Floats]) -> Version:
+    """The version, whole."""
+    return replace(prepared.version, vectors=vectors, sentence_vectors=sentence_vectors)
