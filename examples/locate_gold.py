@@ -66,11 +66,13 @@ def locate(text: str, gold: str, context: str = "") -> tuple[int, int]:
 
 
 def golds(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every object of a question that names a span: itself, its alternatives, its parts."""
+    """Every object of a question that names a span: itself, its alternatives, its parts and theirs."""
     if question["answerable"]:
         yield question
         yield from question.get("gold_all", [])
-        yield from question.get("gold_all_of", [])
+        for part in question.get("gold_all_of", []):
+            yield part
+            yield from part.get("gold_all", [])
 
 
 def texts(names: set[str], handbook: Path) -> dict[str, str]:
