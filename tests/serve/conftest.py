@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from ownlm.errors import NotFound
+from ownlm.rag import ledger
+from ownlm.rag.store import Store
 from ownlm.rag.types import (
     Answer,
     Citation,
@@ -54,8 +56,8 @@ class FakeLibrary:
         Path(self.model).mkdir()
         (home / "all-MiniLM-L6-v2-q8_0" / "config.json").write_text("{}")
         self.home.mkdir()
+        self.store = Store.open(self.home)
         self.embedder = FakeEmbedder()
-        self.entries: list[dict[str, Any]] = []
         self.delay = 0.0
         self.asked = 0
         self.finished = 0
@@ -142,20 +144,9 @@ class FakeLibrary:
             claims = (Claim(passage.text, 0, len(passage.text), "supported", 0.9, (citation,)),)
         passages = (passage,) if passage else ()
         text = passage.text if passage else ""
-        entry = f"{len(self.entries):04d}"
-        answer = Answer(question, text, not claims, "extract", claims, passages, ledger_id=entry)
-        self.entries.insert(0, {"id": entry, "created": time.time(), "question": question, "answer": answer.to_dict()})
         self.finished += 1
-        return answer
-
-    def ledger(self) -> list[dict[str, Any]]:
-        return list(self.entries)
-
-    def entry(self, key: str) -> dict[str, Any]:
-        for entry in self.entries:
-            if entry["id"] == key:
-                return entry
-        raise NotFound(f"the ledger has no entry {key!r}")
+        answer = Answer(question, text, not claims, "extract", claims, passages)
+        return ledger.record(self.store, answer, {}, self.embedder.fingerprint)
 
 
 def small_library(home: Path) -> FakeLibrary:
@@ -167,8 +158,10 @@ def small_library(home: Path) -> FakeLibrary:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> FakeLibrary:
-    return small_library(tmp_path)
+def library(tmp_path: Path) -> Iterator[FakeLibrary]:
+    fake = small_library(tmp_path)
+    yield fake
+    fake.store.close()
 
 
 @contextlib.contextmanager

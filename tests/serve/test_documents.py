@@ -112,7 +112,8 @@ def test_names_are_made_plain_and_never_lead_out(library, client, given, kept):
     response = client.post("/api/documents", content=raw, headers={**JSON, "content-type": "application/json"})
     assert response.status_code == 200, response.text
     assert [path.name for path in (library.home / "uploads").iterdir()] == [kept]
-    assert not [path for path in library.home.iterdir() if path.name != "uploads"]
+    assert not [path for path in library.home.rglob("*") if path.name == kept and path.parent.name != "uploads"]
+    assert {path.name for path in library.home.parent.iterdir()} == {"home", "all-MiniLM-L6-v2-q8_0"}
 
 
 @pytest.mark.parametrize("name", ["", "..", "/", "a/..", "\0", " . ", "\u202e", "\ud800"])

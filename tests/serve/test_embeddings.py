@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import base64
 
+import httpx
 import numpy as np
 import openai
 import pytest
 
+from .conftest import serving, small_library
+
 MODEL = "all-MiniLM-L6-v2-q8_0"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """No test here changes it."""
+    fake = small_library(tmp_path_factory.mktemp("home"))
+    yield fake
+    fake.store.close()
+
+
+@pytest.fixture(scope="module")
+def url(library):
+    with serving(library) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    with httpx.Client(base_url=url, verify=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
 def api(url):
     with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as api:
         yield api

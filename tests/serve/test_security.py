@@ -37,7 +37,9 @@ PUBLIC = [("GET", "/"), ("GET", "/ui/app.js"), ("GET", "/health")]
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """No test here may change it."""
-    return small_library(tmp_path_factory.mktemp("home"))
+    fake = small_library(tmp_path_factory.mktemp("home"))
+    yield fake
+    fake.store.close()
 
 
 @pytest.fixture(scope="module")

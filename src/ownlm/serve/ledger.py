@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from ownlm.rag import ledger as entries
 from ownlm.rag.library import Library
 from ownlm.serve.work import Gate
 
@@ -23,14 +24,18 @@ def router(library: Library, reading: Gate) -> APIRouter:
         """Entries, newest first, without what was read."""
 
         def read() -> dict[str, Any]:
-            entries = library.ledger()
-            return {"entries": entries[offset : offset + limit], "total": len(entries)}
+            found = entries.list_entries(library.store, limit, offset)
+            listed = [
+                {"id": each.id, "created": each.created, "question": each.question, "abstained": each.abstained}
+                for each in found
+            ]
+            return {"entries": listed, "total": entries.count(library.store)}
 
         return await reading.run(read)
 
     @routes.get("/{entry}")
     async def show(entry: str) -> dict[str, Any]:
         """One entry whole."""
-        return await reading.run(library.entry, entry)
+        return await reading.run(lambda: entries.show(library.store, entry).to_dict())
 
     return routes

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -71,6 +73,21 @@ def server(library: Library, settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+@contextlib.contextmanager
+def _ending_quietly() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block, and nothing else: uvicorn raises them again once it has drained."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def serve(library: Library, settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve until Ctrl-C or SIGTERM. ``on_ready`` is told the address once connections are accepted.
 
@@ -78,7 +95,7 @@ def serve(library: Library, settings: Settings, *, on_ready: Callable[[str], Non
     The library stays open: it is the caller's. Raises InvalidSetting when the address cannot be had.
     """
     listener = bind(settings)
-    with contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.closing(listener), _ending_quietly():
         if on_ready is not None:
             on_ready(address(listener, settings))
         server(library, settings).run(sockets=[listener])

@@ -9,7 +9,7 @@ const section = byId("answer");
 const place = (cited) => {
   const heading = cited.heading?.length ? cited.heading[cited.heading.length - 1] : "";
   const title = cited.title || fileName(cited.document);
-  return [title, heading === title ? "" : heading, cited.page ? `page ${cited.page}` : ""].filter(Boolean);
+  return [title, heading === title ? "" : heading, cited.page ? `page\u00a0${cited.page}` : ""].filter(Boolean);
 };
 
 function show(button, citation) {

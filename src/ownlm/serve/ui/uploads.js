@@ -29,7 +29,7 @@ class Row {
   constructor(file) {
     this.file = file;
     this.abort = new AbortController();
-    this.bar = el("progress", { max: 1, "aria-label": `Adding ${file.name}` });
+    this.bar = el("progress", { max: 1, value: 0, "aria-label": `Adding ${file.name}` });
     this.note = el("span", { class: "upload-note" }, "Waiting");
     this.actions = el("span", { class: "upload-actions" });
     this.cancel = iconButton("close", `Cancel ${file.name}`, () => this.stop(), "small");
@@ -62,6 +62,7 @@ class Row {
     }
     try {
       this.say("Sending");
+      this.bar.removeAttribute("value");
       const body = { name: this.file.name, content_base64: await base64(this.file), if_exists: ifExists };
       for await (const [name, data] of events("/api/documents", body, this.abort.signal)) {
         if (name === "progress") this.progress(data);
