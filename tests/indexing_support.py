@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from ownlm.rag import store_words
 from ownlm.rag.chunk import chunks
 from ownlm.rag.sentences import sentences
-from ownlm.rag.store import FILE, FileState, Store, Version
+from ownlm.rag.store import FileState, Store, Version
 from ownlm.rag.types import Extracted
 
 Floats = npt.NDArray[np.float32]
@@ -109,6 +108,4 @@ def assert_whole(store: Store) -> None:
 
 def bytes_on_disk(store: Store) -> bytes:
     """Everything that the index has on disk."""
-    with sqlite3.connect(store.home / FILE):
-        pass
     return b"".join(path.read_bytes() for path in sorted(store.home.iterdir()) if not path.name.endswith("-shm"))

@@ -44,7 +44,7 @@ def test_what_goes_in_comes_out(store: Store) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(texts=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=300), max_size=4))
+@given(texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=300), max_size=4))
 def test_any_text_is_kept_exactly(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     with Store.open(tmp_path_factory.mktemp("home")) as store:
         for text in texts:
@@ -90,6 +90,30 @@ def test_a_version_that_is_not_whole_stays_out(store: Store) -> None:
             store.put(version("/a", FEES, **changes))
     assert store.documents() == []
     store.put(whole)
+
+
+def test_half_a_character_is_refused(store: Store) -> None:
+    with pytest.raises(InvalidSetting, match="half a character"):
+        store.put(version("/a", "ok", title="\ud800"))
+    assert store.documents() == []
+
+
+def test_long_and_empty_queries(store: Store) -> None:
+    store.put(version("/a", "The roof leaks."))
+    store.put(version("/zh", "会长签署租约。费用是十二镑。", foreign=[True]))
+    terms = [f"word{n}" for n in range(3000)]
+    assert len(store.search_words([*terms, "roof", "?", "", "\0"], 5)) == 1
+    assert len(store.search_trigrams(["".join(chr(0x4E00 + n) for n in range(3000)) + "签署租约"], 5)) == 1
+
+
+def test_removal_while_another_reads_is_purged_later(store: Store) -> None:
+    secret = store.put(version("/secret", "The passphrase is xylophonezebra. " * 40))
+    with Store.open(store.home) as another:
+        with another.reading() as connection:
+            connection.execute("SELECT count(*) FROM chunks").fetchall()
+            assert store.remove([secret]) == 1
+        store.purge()
+        assert b"xylophonezebra" not in bytes_on_disk(store)
 
 
 def test_keys(store: Store) -> None:

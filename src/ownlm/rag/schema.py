@@ -23,7 +23,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE state (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         generation INTEGER NOT NULL,
-        purge_due INTEGER NOT NULL              -- 1: words of removed documents may be left in the indexes
+        purge_due INTEGER NOT NULL              -- traces of removed documents: 1 in the word indexes, 2 in the log
     ) STRICT;
     INSERT INTO state VALUES (1, 0, 0);
 

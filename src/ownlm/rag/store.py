@@ -111,11 +111,11 @@ class Store:
             if row is None:
                 raise NotFound(f"no document with id {document_id} in the index: it was removed")
             pieces = connection.execute(
-                "SELECT lead || text FROM chunks WHERE document_id = ? ORDER BY ordinal", (document_id,)
+                "SELECT lead, text FROM chunks WHERE document_id = ? ORDER BY ordinal", (document_id,)
             ).fetchall()
         title, media_type, marks, notes, tail = row
         return Extracted(
-            "".join(piece for (piece,) in pieces) + tail,
+            "".join(lead + piece for lead, piece in pieces) + tail,
             title,
             media_type,
             tuple(Mark(*mark) for mark in json.loads(marks)),
@@ -137,22 +137,23 @@ class Store:
     def purge(self) -> None:
         """Leave no byte of what was removed: merge the word indexes, shrink the file, and empty the log.
 
-        Does nothing when nothing was removed since the last time; after a crash, the next call makes up for it.
+        Does nothing when nothing was removed since the last time. What a crash, a full disk or another process's
+        reading kept it from doing, the next call does.
         """
         try:
             with self.transaction() as connection:
-                if connection.execute("UPDATE state SET purge_due = 0 WHERE purge_due = 1").rowcount == 0:
-                    return
-                store_words.compact(connection)
+                (due,) = connection.execute("SELECT purge_due FROM state").fetchone()
+                if due == 1:
+                    store_words.compact(connection)
+                    connection.execute("UPDATE state SET purge_due = 2")
         except StoreFull:
             raise StoreFull(
                 "the documents were removed, but there is no room to rewrite the word index, where traces of them are "
                 "left: free some space and index or remove anything"
             ) from None
-        with self._database.errors():
-            connection = self._database.connection()
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if due and self._database.shrink():
+            with self.transaction() as connection:
+                connection.execute("UPDATE state SET purge_due = 0 WHERE purge_due = 2")
 
     # -- search ------------------------------------------------------------------------------------------------
 

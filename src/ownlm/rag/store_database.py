@@ -17,6 +17,8 @@ from ownlm.rag import schema
 
 WAIT_SECONDS = 30.0
 """How long a writer waits for another process's transaction before StoreBusy."""
+SHRINK_MILLISECONDS = 2000
+"""How long emptying the log waits for readers; it holds writers up meanwhile."""
 _NO_ROOM = 1 << 20
 """With fewer free bytes than this, an input/output error is taken for a full disk."""
 
@@ -99,6 +101,18 @@ class Database:
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
+    def shrink(self) -> bool:
+        """Give free pages back to the disk and empty the log; False when other processes' reading kept it from that."""
+        with self.errors():
+            connection = self.connection()
+            connection.execute(f"PRAGMA busy_timeout = {SHRINK_MILLISECONDS}")
+            try:
+                connection.execute("PRAGMA incremental_vacuum").fetchall()
+                (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._wait)}")
+            return not busy
+
     def close(self) -> None:
         """Close every connection of this process. Nothing may be running."""
         with self._lock:
@@ -116,7 +130,8 @@ class Database:
                 "secure_delete = ON",  # what is deleted is overwritten with zeros
                 "temp_store = MEMORY",  # no copy of a document in a temporary file
                 "synchronous = NORMAL",  # with WAL: a killed process loses nothing, a power cut the last moments
-                "cache_size = -16384",
+                "cache_size = -4096",  # KiB; there may be hundreds of connections
+                "journal_size_limit = 4194304",  # bytes of the log that are kept for use again
             ):
                 connection.execute(f"PRAGMA {pragma}")
             if schema.version(connection) == 0:

@@ -59,6 +59,13 @@ def put(connection: sqlite3.Connection, version: Version) -> int:
     folder, the second does no harm.
     """
     _check(version)
+    try:
+        return _put(connection, version)
+    except UnicodeEncodeError as error:
+        raise InvalidSetting("text", error.object[error.start : error.end], "it holds half a character") from None
+
+
+def _put(connection: sqlite3.Connection, version: Version) -> int:
     row = connection.execute("SELECT id, sha256, recipe FROM documents WHERE name = ?", (version.name,)).fetchone()
     connection.execute("DELETE FROM skipped WHERE name = ?", (version.name,))
     if row and row[1:] == (version.sha256, version.recipe):

@@ -95,8 +95,8 @@ class _Pass:
     def run(self, limits: Limits) -> None:
         """Do all tasks, or as many as come before ``cancelled``."""
         self._say("")
-        if not self.plan.tasks:
-            self.stopped = self.cancelled()
+        self.stopped = self.cancelled()
+        if self.stopped or not self.plan.tasks:
             return
         with ReaderPool(limits=limits) as pool, closing(self._prepared(pool)) as outcomes:
             for task, outcome in outcomes:
