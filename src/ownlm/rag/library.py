@@ -44,6 +44,11 @@ class Library:
         return self.store.home
 
     @property
+    def model(self) -> str | None:
+        """The encoder's name or folder as it was given; None is the one that ships."""
+        return self._model
+
+    @property
     def embedder(self) -> Embedder:
         """The encoder, loaded once."""
         with self._loading:
