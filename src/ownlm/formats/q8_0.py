@@ -37,7 +37,7 @@ def quantize(w: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _quantize(w: NDArray[np.float32], blocks: NDArray[np.uint8]) -> None:
-    scale = np.maximum(w.max(axis=1), -w.min(axis=1)) / np.float32(127)
+    scale = np.abs(w).max(axis=1) / np.float32(127)
     if not np.all(scale <= _LARGEST_SCALE):  # False for NaN too
         raise ValueError("w holds a value that Q8_0 cannot: NaN, infinity, or a magnitude above 8.3 million")
     with np.errstate(divide="ignore", over="ignore"):

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import platform
+import sys
+
+import pytest
+
+from ownlm import native
+from ownlm.errors import InvalidSetting
+
+
+def test_portable_is_always_there() -> None:
+    assert native.isas()[0] == "portable"
+    assert native.compiled()["portable"] == "yes"
+    assert list(native.compiled()) == ["portable", "avx2", "avx512_vnni"]
+    for name in native.isas():
+        assert native.compiled()[name] == "yes"
+
+
+def test_switching(isa: str) -> None:
+    assert native.isa() == isa
+
+
+def test_an_unknown_one_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match=r"isa is 'sse9': give one of .*portable"):
+        native.use_isa("sse9")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="reads /proc/cpuinfo of x86")
+def test_what_the_processor_has_is_used() -> None:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+        flags = set(next(line for line in file if line.startswith("flags")).split())
+    for name, needed in [("avx2", {"avx2", "fma", "f16c"}), ("avx512_vnni", {"avx512_vnni", "avx512vl", "avx512bw"})]:
+        assert (name in native.isas()) == (needed <= flags and native.compiled()[name] == "yes")
