@@ -34,6 +34,8 @@ def split(text: str) -> list[str]:
         ["Acme Inc. makes saws.", "Acme Inc. Europe sells them."],
         ["He lives in the U.S. Army base.", "So it is."],
         ["It was founded in the U.S.", "The founders were two."],
+        ["He came . . . and went. . . .", "Then nothing.", "Why? ?", "So."],
+        ["Then-St. Louis player.", "Done.[citation needed]", "Yes."],
         ["As shown.[3]", "Later it changed.[12]"],
         ["吾輩は猫である。", "名前はまだ無い。", "「そうか。」", "はい！"],
         ["这是什么？", "这是书。"],
@@ -104,7 +106,10 @@ def test_spans_are_ordered_disjoint_and_hold_all_text(text: str, a: int, b: int)
         assert all(i in covered or text[i].isspace() for i in range(start, end))
 
 
-@pytest.mark.parametrize("unit", [".", "a. ", "\n", " ", ".)", "a", "a.b", "| ", "A.\n", "\n \n", "[1]", "." * 9 + "a"])
+@pytest.mark.parametrize(
+    "unit",
+    [".", "a. ", "\n", " ", ".)", "a", "a.b", "| ", "A.\n", "\n \n", "[1]", "." * 9 + "a", ". ", ". ? a", ".[a "],
+)
 def test_time_is_linear(unit: str) -> None:
     text = unit * (400_000 // len(unit))
     begin = time.perf_counter()

@@ -18,9 +18,12 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-# A run of stops and the quotes, brackets and footnote marks that close after it. Possessive, and matched whether
-# or not a sentence ends there, so that no text makes the search quadratic.
-_STOP = re.compile(r"[.!?…‽؟۔।॥։]++(?:[\"'”’»›)\]}*_]|\[\d{1,3}\])*+|[。！？｡．]++[」』”’）】》〉\"')\]]*+")
+# A run of stops (also spaced, ". . .") and the quotes, brackets and footnote marks that close after it. Possessive,
+# and matched whether or not a sentence ends there, so that no text makes the search quadratic.
+_STOP = re.compile(
+    r"[.!?…‽؟۔।॥։]++(?:[ \u00a0][.!?]++(?![^\s\])\"'”’.!?]))*+(?:[\"'”’»›)\]}*_]|\[(?:\d{1,3}|[a-z][a-z ]{0,20})\])*+"
+    r"|[。！？｡．]++[」』”’）】》〉\"')\]]*+"
+)
 _WIDE_STOP = frozenset("。！？｡．")
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _LINE = re.compile(r"[^\n]+")
@@ -143,7 +146,7 @@ def _ends(text: str, start: int, low: int, high: int, limit: int) -> bool:
     stop = text[low]
     if not after:
         return True
-    if stop != "." or text.startswith("..", low):
+    if stop != "." or text.startswith(("..", ". .", ".\u00a0."), low):
         return not after[0].islower()
     while start < low and text[start].isspace():
         start += 1
@@ -155,7 +158,7 @@ def _ends(text: str, start: int, low: int, high: int, limit: int) -> bool:
 def _full_stop(before: str, bare: bool, after: str) -> bool:
     """Whether a single full stop after ``before`` ends a sentence when ``after`` is the next word."""
     match = _LAST_WORD.search(before)
-    word = match[0].lower().strip("'’-") if match else ""
+    word = match[0].lower().strip("'’-").rpartition("-")[2] if match else ""
     starts = after.lower() in _STARTERS and not after[0].islower()
     if word in _TITLES:
         return False
