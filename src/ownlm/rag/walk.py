@@ -121,12 +121,16 @@ def walk(
     return _Walk(rules).run(paths)
 
 
+# Patterns in force: the folder they count from, what they are, and why they leave a file out.
+_Specs = tuple[tuple[str, pathspec.GitIgnoreSpec, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder on the way down; ``specs`` are the patterns in force: where they count from, and what they are."""
+    """A folder on the way down."""
 
     path: str
-    specs: tuple[tuple[str, pathspec.GitIgnoreSpec, str], ...]
+    specs: _Specs
 
 
 class _Walk:
@@ -149,9 +153,7 @@ class _Walk:
             else:
                 yield from self._file(os.path.realpath(root), status)
 
-    def _folder(
-        self, top: str, specs: tuple[tuple[str, pathspec.GitIgnoreSpec, str], ...]
-    ) -> Iterator[Found | Skipped]:
+    def _folder(self, top: str, specs: _Specs) -> Iterator[Found | Skipped]:
         stack = [_Folder(top, specs)]
         while stack:
             folder = stack.pop()
@@ -222,7 +224,7 @@ class _Walk:
         return _Folder(folder.path, tuple(specs)), problems
 
 
-def _ignored(path: str, is_folder: bool, specs: tuple[tuple[str, pathspec.GitIgnoreSpec, str], ...]) -> str:
+def _ignored(path: str, is_folder: bool, specs: _Specs) -> str:
     """Why the last pattern that matches leaves a path out; empty when none does or one takes it back in."""
     reason = ""
     for base, spec, why in specs:
@@ -259,9 +261,9 @@ def _link(path: str, top: str) -> str:
             getattr(error, "errno", None) == 40 or "loop" in str(error).lower() or "many levels" in str(error).lower()
         )
         return "a link that leads to itself" if loops else "a link that leads nowhere"
-    if os.path.commonpath([target, path]) == target:
+    if Path(path).is_relative_to(target):
         return "a link to a folder above it"
-    if os.path.commonpath([target, top]) == top:
+    if Path(target).is_relative_to(top):
         return "a link to what is read in its own place"
     return f"a link out of the folder, to {document_name(target)}: name that to have it read"
 

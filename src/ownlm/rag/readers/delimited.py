@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from pathlib import PurePath
 
@@ -24,7 +25,7 @@ def read(data: bytes, name: str, limits: Limits) -> Extracted:
     delimiter = "\t" if PurePath(name).suffix.lower() in (".tsv", ".tab") else find_delimiter(text)
     csv.field_size_limit(limits.characters)
     try:
-        rows = list(csv.reader(text.split("\n"), delimiter=delimiter))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise UnreadableDocument(f"is not a table of comma-separated values: {error}") from None
     widths = Counter(len(row) for row in rows if any(cell.strip() for cell in row))

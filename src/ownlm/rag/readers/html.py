@@ -60,6 +60,11 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]{1,40})", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([a-zA-Z0-9_.-]{1,40})")
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*)(?=[\s>])[^<>]*(?<!/)>")
+_CLOSED_BY_OTHERS = {
+    *("p", "li", "td", "th", "tr", "dt", "dd", "option", "thead", "tbody", "tfoot", "colgroup", "rp", "rt", "html"),
+    *("body", "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
+}
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 
 
@@ -75,11 +80,27 @@ def add_html(builder: TextBuilder, data: bytes, limits: Limits) -> str:
     text, note = decode(data, match[1].decode("ascii") if match else "")
     if note:
         builder.note(note)
+    _refuse_depth(text, limits.depth)
     tree = LexborHTMLParser(text)
     title = tree.css_first("title")
     if tree.body is not None:
         _Page(builder, limits.depth).walk(tree.body)
     return title.text() if title is not None else ""
+
+
+def _refuse_depth(text: str, depth: int) -> None:
+    """Stop before the parser does: its time grows with the square of the depth.
+
+    Five times the limit, because tags that browsers close by themselves are counted as open here.
+    """
+    if text.count("<") < 5 * depth:
+        return
+    opened = 0
+    for match in _TAG.finditer(text):
+        if match[2].lower() not in _CLOSED_BY_OTHERS:
+            opened = max(opened - 1, 0) if match[1] else opened + 1
+            if opened > 5 * depth:
+                raise DocumentTooLarge(f"nests elements deeper than {depth} levels")
 
 
 class _Page:

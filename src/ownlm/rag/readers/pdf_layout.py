@@ -110,6 +110,8 @@ def _level(lines: list[Line], position: int, form: Type) -> int:
     line = lines[position]
     if len(line.text) > 200 or not any(sign.isalpha() for sign in line.text):
         return 0
+    if len(line.segments) > 1 and line.segments[-1].text.isdecimal():
+        return 0  # a line of a table of contents
     height = _rounded(line.height)
     if height in form.headings:
         return form.headings.index(height) + 1

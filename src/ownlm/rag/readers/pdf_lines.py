@@ -14,10 +14,14 @@ import ctypes
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
 
-GAP = 1.1  # of the line's height: a gap that divides segments; justified text stays below
+# Gaps in heights of the line. From the first a gap may divide segments, where it stands out among the spaces of
+# its line (in justified text all are wide); from the second it always does.
+GAP, WIDE_GAP = 0.75, 1.5
+STANDS_OUT = 2.2  # times the narrowest space
 # Ligatures and signs of a printer's fonts, as people write and look for them.
 _TYPOGRAPHY = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "st", 0xFB06: "st"}
 _TYPOGRAPHY |= {0xA0: " ", 0xFFFE: "\x02", 0xAD: "-"}
@@ -87,20 +91,26 @@ class PageText:
         words = self._words(text, start, end)
         if not words:
             return None
-        first = max(words, key=lambda word: word[1] - word[0])[0]  # not words[0]: a bullet has a type of its own
-        pdfium.FPDFText_GetCharOrigin(self.handle, first, self._references[0], self._references[1])
+        # A bullet, and a word of code in a sentence, have a type of their own: ask three words.
+        asked = [words[0][0], max(words, key=lambda word: word[1] - word[0])[0], words[-1][0]]
+        pdfium.FPDFText_GetCharOrigin(self.handle, asked[1], self._references[0], self._references[1])
         baseline = self._box[1].value
-        height = self._height(first)
+        height = sorted(self._height(index) for index in asked)[1]
+        faces = [self._face(index) for index in asked]
+        edges = [(self._edge(begin, 0), self._edge(stop - 1, 1)) for begin, stop in words]
+        gaps = [right[0] - left[1] for left, right in pairwise(edges)]
+        divides = GAP * height
+        if len(gaps) > 3:
+            divides = min(WIDE_GAP * height, max(divides, STANDS_OUT * min(gaps)))
         segments: list[Segment] = []
-        for begin, stop in words:
+        for (begin, stop), (left, right), gap in zip(words, edges, [float("inf"), *gaps], strict=True):
             word = accented("".join(text[begin:stop]))
-            left, right = self._edge(begin, 0), self._edge(stop - 1, 1)
-            if segments and left - segments[-1].right <= GAP * height:
+            if gap > divides:
+                segments.append(Segment(word, left, right))
+            else:
                 segments[-1].text += " " + word
                 segments[-1].right = max(right, segments[-1].right)
-            else:
-                segments.append(Segment(word, left, right))
-        return Line(segments, baseline, height, *self._face(first))
+        return Line(segments, baseline, height, all(bold for bold, _ in faces), all(fixed for _, fixed in faces))
 
     @staticmethod
     def _words(text: list[str], start: int, end: int) -> list[tuple[int, int]]:
@@ -125,7 +135,7 @@ class PageText:
         box = pdfium.FS_RECTF()
         if not pdfium.FPDFText_GetLooseCharBox(self.handle, index, ctypes.byref(box)):
             return 10.0
-        return max(abs(box.top - box.bottom), 1.0)
+        return max(abs(float(box.top) - float(box.bottom)), 1.0)
 
     def _face(self, index: int) -> tuple[bool, bool]:
         """Whether a sign is bold, and whether its font is of fixed pitch."""

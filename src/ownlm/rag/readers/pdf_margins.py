@@ -1,7 +1,7 @@
 """Running headers, footers and page numbers: what a PDF repeats on page after page.
 
-Left out where it is safe: the topmost or lowest line of a page, apart from the text and no larger than it, that
-stands at the same height on three or more pages and differs in digits only, where most lines at that height are
+Left out where it is safe: the topmost or lowest line of a page, apart from the text and hardly larger than it,
+that stands at the same height on three or more pages and differs in digits only, where most lines at that height are
 such. It stays on the first page that has it. A line at such a height that carries the page's own number is left
 out too (a chapter's name, over fewer pages).
 """
@@ -36,7 +36,7 @@ def without_running_lines(pages: list[list[Line]], labels: list[str], body: floa
         for line in outer:
             key = _near(_key(line), counts)
             number_only = bool(_PAGE_NUMBER.fullmatch(line.text)) and len(pages) > 1
-            usual = _around(repeated, key[1]) >= MOSTLY * _around(at_height, key[1]) and line.height < 1.12 * body
+            usual = _around(repeated, key[1]) >= MOSTLY * _around(at_height, key[1]) and line.height < 1.3 * body
             numbered = usual and label in (line.text.split()[0], line.text.split()[-1])
             if not (number_only or numbered or (usual and counts[key] >= MIN_PAGES)):
                 continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ownlm.rag.readers.pdf_lines import Line, Segment
-from ownlm.rag.readers.tables import looks_like_header, over_numbers
+from ownlm.rag.readers.tables import capitalised, looks_like_header, over_numbers
 
 MARKER = re.compile(r"[•◦▪▫■□●○‣⁃∗*–—-]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})[.)]|\d{1,2}(?:\.\d{1,2}){1,3}\.?")
 LEADERS = re.compile(r"\s*(?:\. ?){4,}\s*|\s*…{2,}\s*")
@@ -60,8 +60,8 @@ def find_table(lines: list[Line], start: int) -> tuple[int, list[list[str]], int
         return None
     cells = _rows(lines[start : end + 1], columns)
     bold = lines[start].bold and not any(line.bold for line in lines[start + 1 : end + 1])
-    numbers = looks_like_header(cells[0], cells[1] if len(cells) > 1 else None) and over_numbers(cells)
-    return end + 1, cells, int(bold or numbers)
+    named = looks_like_header(cells[0], cells[1] if len(cells) > 1 else None)
+    return end + 1, cells, int(bold or (named and (over_numbers(cells) or capitalised(cells))))
 
 
 def _second(columns: list[Column]) -> float:

@@ -85,9 +85,15 @@ class ReaderPool:
                 self._give_back(worker, usable)
 
     def _take(self) -> _Worker:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+        """An idle worker, or a new one; one that died at rest (of memory, say) is not this file's fault."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                worker = self._idle.pop()
+            if worker.running():
+                return worker
+            worker.stop()
         return _Worker(self.limits)
 
     def _give_back(self, worker: _Worker, usable: bool) -> None:
@@ -98,6 +104,11 @@ class ReaderPool:
         worker.stop()
 
 
+def worker_command(limits: Limits) -> list[str]:
+    """How a worker is started: no site packages set up (the path is given), nothing from the current folder."""
+    return [sys.executable, "-S", "-P", "-m", "ownlm.rag.readers.worker", str(limits.memory_bytes)]
+
+
 class _Worker:
     """One process and the pipes to it. Used by one thread at a time."""
 
@@ -105,9 +116,8 @@ class _Worker:
         self.limits = limits
         self.served = 0
         self.alive = True
-        command = [sys.executable, "-S", "-P", "-m", "ownlm.rag.readers.worker", str(limits.memory_bytes)]
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            command,
+            worker_command(limits),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -125,6 +135,7 @@ class _Worker:
         timer.start()
         try:
             message = self._exchange(shot)
+            self.alive = message.get("last") is not True
             return protocol.outcome(message, self.limits)
         except (EOFError, OSError, protocol.BrokenWorker) as failure:
             self.alive = False
@@ -165,6 +176,9 @@ class _Worker:
         if isinstance(failure, protocol.BrokenWorker):
             return UnreadableDocument(f"its reader answered with {failure}: the file may be hostile")
         return UnreadableDocument(f"its reader crashed ({_ending(status)}): the file may be damaged")
+
+    def running(self) -> bool:
+        return self.alive and self._process.poll() is None
 
     def stop(self) -> None:
         """End the process, by the end of its input if it is idle."""

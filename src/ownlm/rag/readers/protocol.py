@@ -1,7 +1,7 @@
 """What parent and worker say to each other: length-prefixed JSON, and one length-prefixed run of bytes.
 
     request    u32 length | JSON {"name", "limits": {...}, "size"} | size bytes of the document
-    response   u32 length | JSON {"text", "title", "media_type", "marks", "notes"} or {"error", "reason"}
+    response   u32 length | JSON {"text", "title", "media_type", "marks", "notes"} or {"error", "reason", "last"}
 
 A worker parses untrusted input, so the parent believes nothing it says: lengths are bounded before memory is
 given to them, and the text and every mark are checked against the rules of ``Extracted``.
@@ -90,8 +90,9 @@ def success(extracted: Extracted) -> bytes:
     )
 
 
-def failure(error: DocumentError) -> bytes:
-    return frame({"error": type(error).__name__, "reason": str(error)})
+def failure(error: DocumentError, *, last: bool = False) -> bytes:
+    """``last``: the worker ends after this, because what happened may have left it unsound."""
+    return frame({"error": type(error).__name__, "reason": str(error), "last": last})
 
 
 def outcome(message: dict[str, Any], limits: Limits) -> Extracted:

@@ -39,6 +39,14 @@ def over_numbers(rows: Sequence[Row]) -> bool:
     return False
 
 
+def capitalised(rows: Sequence[Row]) -> bool:
+    """Whether the first row alone begins every cell with a capital, over three or more full rows that do not."""
+    full = [row for row in rows[1:] if all(row)]
+    if len(full) < 3 or 2 * len(full) < len(rows) or not all(cell[:1].isupper() for cell in rows[0]):
+        return False
+    return any(2 * sum(cell[:1].isupper() for cell in column) < len(column) for column in zip(*full, strict=True))
+
+
 def find_header(rows: Sequence[Row], start: int) -> int | None:
     """Which of the first rows from ``start`` names the columns.
 

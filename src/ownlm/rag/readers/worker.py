@@ -57,7 +57,7 @@ def serve_one(source: BinaryIO, output: BinaryIO) -> bool:
     except DocumentError as error:
         answer = protocol.failure(error)
     except MemoryError:
-        answer = protocol.failure(DocumentTooLarge("needs more memory than its reader may use"))
+        answer = protocol.failure(DocumentTooLarge("needs more memory than its reader may use"), last=True)
         fresh = False
     except Exception as error:  # a parser may raise anything over damaged input
         reason = f"is damaged or not what its name says: {type(error).__name__}"
