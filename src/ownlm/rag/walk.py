@@ -121,8 +121,8 @@ def walk(
     return _Walk(rules).run(paths)
 
 
-# Patterns in force: the folder they count from, what they are, and why they leave a file out.
-_Specs = tuple[tuple[str, pathspec.GitIgnoreSpec, str], ...]
+# Patterns in force: the folder they count from, what they are, and why each leaves a file out.
+_Specs = tuple[tuple[str, pathspec.GitIgnoreSpec, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +148,7 @@ class _Walk:
             if stat.S_ISDIR(status.st_mode):
                 # A root may be reached through a link; below it none is followed.
                 path = os.path.realpath(root)
-                specs = tuple((path, _spec(patterns), reason) for reason, patterns in self.rules.defaults)
-                yield from self._folder(path, specs)
+                yield from self._folder(path, (_defaults(path, self.rules),))
             else:
                 yield from self._file(os.path.realpath(root), status)
 
@@ -217,7 +216,7 @@ class _Walk:
             path = os.path.join(folder.path, file)  # noqa: PTH118 (names that are not UTF-8, and speed)
             try:
                 lines = _small_text(path).splitlines()
-                specs.append((folder.path, _spec(lines), f"left out by {file}"))
+                specs.append((folder.path, _spec(lines), (f"left out by {file}",) * len(lines)))
             except (OSError, ValueError) as error:
                 why = _why(error) if isinstance(error, OSError) else str(error)
                 problems.append(Skipped(document_name(path), f"its rules were not used: {why}"))
@@ -230,10 +229,15 @@ def _ignored(path: str, is_folder: bool, specs: _Specs) -> str:
     for base, spec, why in specs:
         inside = path[len(base) :].lstrip(os.sep).replace(os.sep, "/")
         # pathspec works on text: bytes that are not UTF-8 match wildcards as any other sign does.
-        include = spec.check_file(inside + "/" if is_folder else inside).include
-        if include is not None:
-            reason = why if include else ""
+        result = spec.check_file(inside + "/" if is_folder else inside)
+        if result.include is not None and result.index is not None:
+            reason = why[result.index] if result.include else ""
     return reason
+
+
+def _defaults(base: str, rules: Rules) -> tuple[str, pathspec.GitIgnoreSpec, tuple[str, ...]]:
+    patterns = [(pattern, reason) for reason, patterns in rules.defaults for pattern in patterns]
+    return base, _spec(pattern for pattern, _ in patterns), tuple(reason for _, reason in patterns)
 
 
 def _spec(lines: Iterable[str]) -> pathspec.GitIgnoreSpec:

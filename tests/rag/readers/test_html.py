@@ -53,6 +53,12 @@ def test_deep_nesting_is_an_error_not_a_crash(extract):
         extract("<div>" * 50_000 + "deep", "a.html")
 
 
+def test_empty_elements_of_xhtml_do_not_swallow_the_page(extract):
+    page = """<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title/><script src="a.js"/></head>
+    <body><div hidden="hidden"/><p>Seen<br/>twice</p></body></html>"""
+    assert extract(page, "a.xhtml").text == "Seen\ntwice"
+
+
 def test_html_is_known_by_its_content(extract):
     assert extract("<!DOCTYPE html><p>x", "noname").media_type == "text/html"
 

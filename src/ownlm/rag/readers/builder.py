@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from ownlm.errors import DocumentTooLarge, UnreadableDocument
 from ownlm.rag.readers.clean import clean, flowing, one_line
 from ownlm.rag.types import Extracted, Mark, MarkKind
 
 LABEL_LENGTH = 300  # characters of a heading that serve as its label
+# What programs write where a title belongs.
+_EMPTY_TITLES = {
+    *("", "untitled", "(anonymous)", "anonymous", "document", "word document", "presentation", "slide 1", "title"),
+    *("powerpoint presentation", "index", "home", "unknown", "none", "new document", "no title"),
+}
+_PROGRAM = re.compile(r"^Microsoft (?:Word|PowerPoint|Excel) - ")
 
 
 class TextBuilder:
@@ -79,12 +87,18 @@ class TextBuilder:
         return start
 
     def extracted(self, title: str, media_type: str) -> Extracted:
-        """The document. Raises UnreadableDocument when there is no text."""
+        """The document, titled by its first heading when its own title says nothing.
+
+        Raises UnreadableDocument when there is no text.
+        """
         text = "".join(self._parts)
         if not text.strip():
             raise UnreadableDocument("has no text")
         marks = tuple(sorted(self._marks, key=lambda mark: (mark.start, -mark.end)))
-        return Extracted(text, one_line(title)[:LABEL_LENGTH], media_type, marks, tuple(self.notes))
+        title = _PROGRAM.sub("", one_line(title))
+        if title.lower() in _EMPTY_TITLES:
+            title = self.first_heading
+        return Extracted(text, title[:LABEL_LENGTH], media_type, marks, tuple(self.notes))
 
 
 def check_length(length: int, limit: int) -> None:

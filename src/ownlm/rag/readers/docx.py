@@ -39,7 +39,7 @@ def read(data: bytes, name: str, limits: Limits) -> Extracted:
     document = Document(BytesIO(data))
     builder = TextBuilder(limits.characters)
     _Body(document, builder, limits.depth).read()
-    return builder.extracted(document.core_properties.title or builder.first_heading, MEDIA_TYPE)
+    return builder.extracted(document.core_properties.title, MEDIA_TYPE)
 
 
 class _Body:

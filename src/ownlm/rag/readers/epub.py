@@ -35,7 +35,7 @@ def read(data: bytes, name: str, limits: Limits) -> Extracted:
         elif "nav" not in (item.get("properties") or "").split():
             _add_page(builder, book, posixpath.normpath(posixpath.join(folder, _local(item.get("href")))), limits)
     title = next((item.text for item in _all(package, "title") if item.text), "")
-    return builder.extracted(title or builder.first_heading, "application/epub+zip")
+    return builder.extracted(title, "application/epub+zip")
 
 
 def _add_page(builder: TextBuilder, book: Container, name: str, limits: Limits) -> None:

@@ -61,9 +61,13 @@ _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hi
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]{1,40})", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([a-zA-Z0-9_.-]{1,40})")
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*)(?=[\s>])[^<>]*(?<!/)>")
-_CLOSED_BY_OTHERS = {
+_EMPTY_ELEMENT = re.compile(r"<([a-zA-Z][a-zA-Z0-9:-]*)((?:\s[^<>]*?)?)/>")
+_VOID = {
+    *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
+}
+_CLOSED_BY_OTHERS = _VOID | {
     *("p", "li", "td", "th", "tr", "dt", "dd", "option", "thead", "tbody", "tfoot", "colgroup", "rp", "rt", "html"),
-    *("body", "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
+    "body",
 }
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 
@@ -71,7 +75,7 @@ _SPACE = re.compile(r"[ \t\n\r\f]+")
 def read(data: bytes, name: str, limits: Limits) -> Extracted:
     builder = TextBuilder(limits.characters)
     title = add_html(builder, data, limits)
-    return builder.extracted(title or builder.first_heading, "text/html")
+    return builder.extracted(title, "text/html")
 
 
 def add_html(builder: TextBuilder, data: bytes, limits: Limits) -> str:
@@ -80,12 +84,20 @@ def add_html(builder: TextBuilder, data: bytes, limits: Limits) -> str:
     text, note = decode(data, match[1].decode("ascii") if match else "")
     if note:
         builder.note(note)
+    if text.lstrip("\ufeff \t\r\n").startswith("<?xml") or "http://www.w3.org/1999/xhtml" in text[:2048]:
+        text = _EMPTY_ELEMENT.sub(_opened_and_closed, text)
     _refuse_depth(text, limits.depth)
     tree = LexborHTMLParser(text)
     title = tree.css_first("title")
     if tree.body is not None:
         _Page(builder, limits.depth).walk(tree.body)
     return title.text() if title is not None else ""
+
+
+def _opened_and_closed(match: re.Match[str]) -> str:
+    """XHTML's ``<title/>`` for a parser of HTML, to which it is ``<title>`` and swallows the page."""
+    name, attributes = match[1], match[2]
+    return match[0] if name.lower() in _VOID else f"<{name}{attributes}></{name}>"
 
 
 def _refuse_depth(text: str, depth: int) -> None:

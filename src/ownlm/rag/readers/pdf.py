@@ -72,7 +72,7 @@ def _read(document: Any, limits: Limits) -> Extracted:
         builder.note("what was filled into form fields was left out")
     _write(builder, pages, labels)
     title = (document.get_metadata_dict().get("Title") or "").strip()
-    return builder.extracted(title or builder.first_heading, "application/pdf")
+    return builder.extracted(title, "application/pdf")
 
 
 def _page(document: Any, index: int) -> tuple[list[Line] | None, bool]:

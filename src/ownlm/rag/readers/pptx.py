@@ -32,7 +32,7 @@ def read(data: bytes, name: str, limits: Limits) -> Extracted:
         builder.open("page", str(number))
         _slide(builder, slide, number, limits.depth)
         builder.close()
-    return builder.extracted(deck.core_properties.title or builder.first_heading, MEDIA_TYPE)
+    return builder.extracted(deck.core_properties.title, MEDIA_TYPE)
 
 
 def _slide(builder: TextBuilder, slide: Any, number: int, depth: int) -> None:

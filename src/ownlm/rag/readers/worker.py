@@ -68,12 +68,12 @@ def serve_one(source: BinaryIO, output: BinaryIO) -> bool:
 
 
 def _limit_process(memory: int) -> None:
-    """Bound the address space; no files written, no core dumps. Where the system cannot, it does not."""
+    """Bound the address space; no files written, no processes, no core dumps. Where the system cannot, it does not."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    for name, value in (("RLIMIT_AS", memory), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0)):
+    for name, value in (("RLIMIT_AS", memory), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_CORE", 0)):
         kind = getattr(resource, name, None)
         if kind is None:
             continue

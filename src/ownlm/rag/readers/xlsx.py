@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from pathlib import PurePath
 from typing import Any
 
 import openpyxl  # type: ignore[import-untyped]
@@ -42,7 +43,7 @@ def read(data: bytes, name: str, limits: Limits) -> Extracted:
             _sheet(builder, sheet, raw)
             if len(builder) == before:
                 builder.note(f"the sheet {sheet.title!r} is empty")
-        title = book.properties.title or ""
+        title = book.properties.title or PurePath(name).stem  # a sheet's name titles no document
     finally:
         book.close()
     return builder.extracted(title, MEDIA_TYPE)
