@@ -237,10 +237,10 @@ def test_files_are_added_and_watched(library: FakeLibrary, watch: Watch) -> None
         {"name": "scan.pdf", "mimeType": "application/pdf", "buffer": b"\0"},
     ]
     page.set_input_files("#files", files)
-    eventually(lambda: "1 of 2 documents" in "".join(page.locator(".upload-note").all_text_contents()))
-    assert "10 chunks · 1 s left" in page.inner_text(".upload-note >> nth=0")
+    said = "Indexing · 1 of 2 documents · 10 chunks · 1 s left"
+    eventually(lambda: said in page.locator(".upload-note").all_text_contents())
     page.wait_for_selector(".upload.failed")
-    assert "its text cannot be read" in page.inner_text(".upload.failed")
+    assert "Its text cannot be read" in page.inner_text(".upload.failed")
     assert "Garden rota" in page.inner_text(".documents")
     page.get_by_role("button", name="Dismiss").click()
     assert page.locator(".upload").count() == 0

@@ -1,6 +1,6 @@
 // An answer: quotations, each with the place it comes from; or, plainly, that there is none.
 
-import { byId, el, fileName, plural } from "./dom.js";
+import { byId, el, fileName, plural, sentence } from "./dom.js";
 import { openSource } from "./source.js";
 import { setScope } from "./scope.js";
 
@@ -26,6 +26,18 @@ function citeButton(citation) {
   return button;
 }
 
+const ROW = /^[^|\n:]+: [^|\n]*(?: \| [^|\n:]+: [^|\n]*)+$/;
+
+/** A quotation, to the letter. In a table's row ("Header: value | Header: value") the headers step back. */
+function quotation(text) {
+  if (!text) return el("blockquote", { class: "redacted" }, "This quotation was removed together with its document.");
+  if (!ROW.test(text)) return el("blockquote", {}, text);
+  return el("blockquote", { class: "row" }, ...text.split(/(?<= \| )/).map((cell) => {
+    const [, header, value, bar] = /^([^:]+: )(.*?)( \| )?$/s.exec(cell);
+    return el("span", {}, el("span", { class: "header" }, header), value, bar ? el("span", { class: "bar-mark" }, bar) : "");
+  }));
+}
+
 export function begin(question) {
   section.replaceChildren(el("h2", { class: "question" }, question));
   section.hidden = false;
@@ -33,7 +45,7 @@ export function begin(question) {
 
 export function addClaim(claim) {
   section.append(el("figure", { class: "claim" },
-    el("blockquote", {}, claim.text),
+    quotation(claim.text),
     el("figcaption", {}, ...claim.citations.map(citeButton))));
 }
 
@@ -47,7 +59,7 @@ export function finish(answer, { when } = {}) {
         : "Nothing in them comes near it.")));
     section.append(...answer.passages.slice(0, 5).map((passage) => passageItem(passage)));
   }
-  if (answer.notes.length) section.append(el("ul", { class: "notes" }, ...answer.notes.map((note) => el("li", {}, note))));
+  if (answer.notes.length) section.append(el("ul", { class: "notes" }, ...answer.notes.map((note) => el("li", {}, sentence(note)))));
   if (!answer.abstained && answer.passages.length) {
     section.append(el("details", { class: "read" },
       el("summary", {}, `${plural(answer.passages.length, "passage")} read for this answer`),

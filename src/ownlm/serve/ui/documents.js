@@ -101,8 +101,7 @@ function row(document) {
   return el("li", { class: "document" },
     el("button", { type: "button", class: "document-open", title: document.name, onclick: () => openSource({ document: document.name }, { onScope: setScope }) },
       el("span", { class: "document-title" }, title),
-      el("span", { class: "document-about" }, fileName(document.name) === title ? about : `${fileName(document.name)} · ${about}`),
-      ...document.notes.map((note) => el("span", { class: "document-note" }, note))),
+      el("span", { class: "document-about" }, fileName(document.name) === title ? about : `${fileName(document.name)} · ${about}`)),
     iconButton("bin", `Remove ${title}`, () => askToRemove(document, title)));
 }
 

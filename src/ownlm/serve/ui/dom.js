@@ -36,6 +36,9 @@ export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }
 
+/** Reasons and notes come as parts of a sentence. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** The last part of a document's name, which is a path. */
 export function fileName(name) {
   return name.split(/[\\/]/).pop() || name;

@@ -1,7 +1,7 @@
 // A document beside the answer, by windows of text, with the cited span marked and in view.
 
 import { get } from "./api.js";
-import { Characters, byId, el, fileName } from "./dom.js";
+import { Characters, byId, el, fileName, sentence } from "./dom.js";
 import * as panel from "./panel.js";
 
 const AROUND = 8000;
@@ -28,7 +28,7 @@ export async function openSource(citation, { onScope } = {}) {
     title: first.document.title || fileName(first.document.name),
     note: first.document.name,
     tools: scope ? [scope] : [],
-    body: [...(span.note ? [notice(span.note)] : []), reader.node],
+    body: [...(span.note ? [notice(span.note)] : []), reader.node, about(first.document.notes)],
     onclose: () => reader.stop(),
   });
   reader.reveal();
@@ -39,6 +39,9 @@ const gone = (error) => error.status === 404
   : error.message;
 
 const notice = (text) => el("p", { class: "notice", role: "note" }, text);
+
+/** What the reader of the file had to say. */
+const about = (notes) => notes.length ? el("footer", { class: "about" }, ...notes.map((note) => el("p", {}, sentence(note)))) : "";
 
 /** The span to mark. If the document changed since the answer, the quote is looked for near where it was. */
 async function find(citation, window, load) {
@@ -141,6 +144,8 @@ class Reader {
       let pieces = lines(text.slice(from, to));
       if (heading) {
         const level = Math.min(heading.level || 1, 6);
+        const hashes = /^#+\s/.exec(text.slice(from, to))?.[0];
+        if (hashes) pieces = [el("span", { class: "hashes" }, hashes), ...lines(text.slice(from, to).slice(hashes.length))];
         pieces = [el("span", { class: `heading level-${level}`, role: "heading", "aria-level": String(level + 2) }, ...pieces)];
       }
       nodes.push(...(marked ? [el("mark", {}, ...pieces)] : pieces));

@@ -1,7 +1,7 @@
 // Files dropped anywhere or chosen: sent one after the other, and watched while they are indexed.
 
 import { events } from "./api.js";
-import { byId, el, iconButton, plural } from "./dom.js";
+import { byId, el, iconButton, plural, sentence } from "./dom.js";
 
 const rows = el("ul", { class: "plain uploads", "aria-label": "Files being added", "aria-live": "polite" });
 const listeners = [];
@@ -71,7 +71,7 @@ class Row {
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error.code === "document_exists") this.choose();
-      else this.fail(error.message);
+      else this.fail(sentence(error.message));
     }
   }
 
