@@ -122,7 +122,7 @@ def searching(home: Path, vectors: int) -> dict[str, Any]:
         filled = time.perf_counter() - begin
         query = matrix[7] + 0.03 * numbers.standard_normal(DIMENSION).astype(np.float32)
         query /= np.linalg.norm(query)
-        terms = chance.sample(words[40:400], 6)
+        terms = chance.sample(words[300:2000], 6)
         some = [document.id for document in store.documents()][: max(1, vectors // CHUNKS // 20)]
         first = timed(1, lambda: store.search_vectors(query, 50))
         found = [chunk for chunk, _ in store.search_vectors(query, 50)]

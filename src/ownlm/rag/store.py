@@ -11,19 +11,17 @@ Every method may be called from any thread. Raises StoreError, StoreBusy or Stor
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
-from ownlm.errors import InvalidSetting, NotFound, StoreFull
-from ownlm.rag import store_files, store_sentences, store_words, store_write
+from ownlm.errors import InvalidSetting, StoreFull
+from ownlm.rag import store_files, store_read, store_sentences, store_words, store_write
 from ownlm.rag.store_database import WAIT_SECONDS, Database
 from ownlm.rag.store_sentences import Sentences
 from ownlm.rag.store_vectors import Floats, VectorIndex
@@ -35,11 +33,6 @@ __all__ = ["FILE", "FileState", "Store", "Version"]
 
 FILE = "index.sqlite"
 """The index's file in its home."""
-_DOCUMENT = "id, name, title, media_type, sha256, size, mtime_ns, chunks, characters, notes"
-_PASSAGE = (
-    "SELECT chunks.id, chunks.document_id, name, title, chunks.start, chunks.stop, chunks.text, chunks.heading, "
-    "chunks.page FROM chunks JOIN documents ON documents.id = chunks.document_id "
-)
 
 
 class Store:
@@ -67,25 +60,12 @@ class Store:
     def documents(self) -> list[Document]:
         """Every document, by name."""
         with self.reading() as connection:
-            return [_document(row) for row in connection.execute(f"SELECT {_DOCUMENT} FROM documents ORDER BY name")]
+            return store_read.documents(connection)
 
     def document(self, key: str | int) -> Document:
         """One document by id, by name, or by an end of its name that no other shares. Raises NotFound."""
-        text = str(key)
         with self.reading() as connection:
-            query = f"SELECT {_DOCUMENT} FROM documents WHERE "
-            rows = connection.execute(query + "name = ?", (text,)).fetchall() if isinstance(key, str) else []
-            if not rows and text.isascii() and text.isdigit() and len(text) < 19:
-                rows = connection.execute(query + "id = ?", (int(text),)).fetchall()
-            if not rows and text and isinstance(key, str):
-                ends = connection.execute(query + "substr(name, -length(?1)) = ?1 ORDER BY name", (text,)).fetchall()
-                rows = [row for row in ends if row[1][-len(text) - 1] in "/\\"] or ends
-        if not rows:
-            raise NotFound(f"no document {text!r} in the index: ownlm index list shows all")
-        if len(rows) > 1:
-            names = ", ".join(row[1] for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
-            raise NotFound(f"{len(rows)} documents end in {text!r} ({names}): give more of the name, or the id")
-        return _document(rows[0])
+            return store_read.document(connection, key)
 
     def under(self, names: Iterable[str]) -> set[int]:
         """The ids of the documents that are, or lie in a folder of, one of these names."""
@@ -105,22 +85,7 @@ class Store:
     def extracted(self, document_id: int) -> Extracted:
         """What the reader made of the file. Raises NotFound."""
         with self.reading() as connection:
-            row = connection.execute(
-                "SELECT title, media_type, marks, reader_notes, tail FROM documents WHERE id = ?", (document_id,)
-            ).fetchone()
-            if row is None:
-                raise NotFound(f"no document with id {document_id} in the index: it was removed")
-            pieces = connection.execute(
-                "SELECT lead, text FROM chunks WHERE document_id = ? ORDER BY ordinal", (document_id,)
-            ).fetchall()
-        title, media_type, marks, notes, tail = row
-        return Extracted(
-            "".join(lead + piece for lead, piece in pieces) + tail,
-            title,
-            media_type,
-            tuple(Mark(*mark) for mark in json.loads(marks)),
-            tuple(json.loads(notes)),
-        )
+            return store_read.extracted(connection, document_id)
 
     def put(self, version: Version) -> int:
         """Swap a version of a document in, whole, in one transaction; its id."""
@@ -129,8 +94,10 @@ class Store:
 
     def remove(self, ids: Iterable[int]) -> int:
         """Take documents out, all in one transaction, and leave no byte of them; how many there were."""
-        with self.transaction() as connection:
-            removed = sum(store_write.remove(connection, id) for id in dict.fromkeys(ids))
+        wanted, removed = dict.fromkeys(ids), 0
+        if wanted:
+            with self.transaction() as connection:
+                removed = sum(store_write.remove(connection, id) for id in wanted)
         self.purge()
         return removed
 
@@ -140,9 +107,12 @@ class Store:
         Does nothing when nothing was removed since the last time. What a crash, a full disk or another process's
         reading kept it from doing, the next call does.
         """
+        with self.reading() as connection:
+            (due,) = connection.execute("SELECT purge_due FROM state").fetchone()
+        if not due:
+            return
         try:
             with self.transaction() as connection:
-                (due,) = connection.execute("SELECT purge_due FROM state").fetchone()
                 if due == 1:
                     store_words.compact(connection)
                     connection.execute("UPDATE state SET purge_due = 2")
@@ -151,7 +121,7 @@ class Store:
                 "the documents were removed, but there is no room to rewrite the word index, where traces of them are "
                 "left: free some space and index or remove anything"
             ) from None
-        if due and self._database.shrink():
+        if self._database.shrink():
             with self.transaction() as connection:
                 connection.execute("UPDATE state SET purge_due = 0 WHERE purge_due = 2")
 
@@ -192,11 +162,7 @@ class Store:
     def passages(self, chunk_ids: Sequence[int]) -> list[Passage]:
         """The chunks with these ids, in this order, with score 0; one that was removed since is left out."""
         with self.reading() as connection:
-            rows = connection.execute(
-                _PASSAGE + "WHERE chunks.id IN (SELECT value FROM json_each(?))", (json.dumps(list(chunk_ids)),)
-            ).fetchall()
-        found = {row[0]: _passage(row) for row in rows}
-        return [found[id] for id in chunk_ids if id in found]
+            return store_read.passages(connection, chunk_ids)
 
     def sentences(self, chunk_ids: Sequence[int]) -> dict[int, Sentences]:
         """The sentences of these chunks and their vectors; a chunk that has none kept is left out."""
@@ -211,20 +177,12 @@ class Store:
     def neighbours(self, chunk_id: int, before: int = 1, after: int = 1) -> list[Passage]:
         """A chunk with those around it in its document, in the document's order."""
         with self.reading() as connection:
-            rows = connection.execute(
-                _PASSAGE + "JOIN chunks AS middle ON middle.document_id = chunks.document_id WHERE middle.id = ? "
-                "AND chunks.ordinal BETWEEN middle.ordinal - ? AND middle.ordinal + ? ORDER BY chunks.ordinal",
-                (chunk_id, before, after),
-            ).fetchall()
-        return [_passage(row) for row in rows]
+            return store_read.neighbours(connection, chunk_id, before, after)
 
     def counts(self) -> dict[str, int]:
         """How many ``documents``, ``chunks`` and ``characters`` the index holds."""
         with self.reading() as connection:
-            row = connection.execute(
-                "SELECT count(*), coalesce(sum(chunks), 0), coalesce(sum(characters), 0) FROM documents"
-            ).fetchone()
-        return dict(zip(("documents", "chunks", "characters"), row, strict=True))
+            return store_read.counts(connection)
 
     # -- the database ------------------------------------------------------------------------------------------
 
@@ -253,15 +211,3 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _document(row: tuple[Any, ...]) -> Document:
-    id, name, title, media_type, sha256, size, mtime_ns, chunks, characters, notes = row
-    return Document(
-        id, name, title, media_type, sha256, size, mtime_ns / 1e9, chunks, characters, tuple(json.loads(notes))
-    )
-
-
-def _passage(row: tuple[Any, ...]) -> Passage:
-    _, document_id, name, title, start, stop, text, heading, page = row
-    return Passage(document_id, name, title, start, stop, text, 0.0, tuple(json.loads(heading)), page)

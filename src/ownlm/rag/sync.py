@@ -196,7 +196,8 @@ class _Pass:
 
 def _remove(store: Store, made: Plan) -> int:
     """Take out what was deleted, after what is new came in: a renamed file is never missing."""
-    with store.transaction() as connection:
-        store_files.keep_roots(connection, made.devices)
-        store_files.forget(connection, made.forgotten)
+    if made.devices or made.forgotten:
+        with store.transaction() as connection:
+            store_files.keep_roots(connection, made.devices)
+            store_files.forget(connection, made.forgotten)
     return store.remove(row.id for row in made.removals.values())

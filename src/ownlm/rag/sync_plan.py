@@ -42,6 +42,7 @@ class Plan:
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     devices: dict[str, int] = field(default_factory=dict)
+    """Of roots that are new, or on another device than before."""
     names: list[str] = field(default_factory=list)
 
 
@@ -115,7 +116,8 @@ def _is_there(root: Path, name: str, known: dict[str, Indexed], devices: dict[st
     if empty and held and devices.get(name, status.st_dev) != status.st_dev:
         made.notes.append(f"{name} is empty and on another disk than before; its {held} indexed documents stay")
         return False
-    made.devices[name] = status.st_dev
+    if devices.get(name) != status.st_dev:
+        made.devices[name] = status.st_dev
     return True
 
 
