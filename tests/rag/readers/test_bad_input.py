@@ -231,7 +231,7 @@ def test_mutated_documents_never_raise_anything_but_document_errors(sample, make
     generator = random.Random(sample)
     data = make(sample)
     with ReaderPool(limits=Limits(seconds=20)) as pool:
-        for round_ in range(40):
+        for round_ in range(25):
             path = tmp_path / f"{round_}-{sample}"
             path.write_bytes(mutate(data, generator))
             try:

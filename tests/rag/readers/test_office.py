@@ -159,3 +159,12 @@ def test_delimiters(text, delimiter):
 def test_list_numbers():
     assert [letters(n) for n in (1, 26, 27)] == ["a", "z", "aa"]
     assert [roman(n) for n in (4, 9, 1994)] == ["iv", "ix", "mcmxciv"]
+
+
+def test_years_are_names_of_columns_over_amounts(extract):
+    assert (
+        extract("Item,2023 £,2024 £\nFlats,24480,25000\n", "a.csv").text
+        == "Item: Flats | 2023 £: 24480 | 2024 £: 25000"
+    )
+    assert extract(",2023,2024\nFlats,1,2\n", "a.csv").text == "Flats | 2023: 1 | 2024: 2"
+    assert extract("Ana,1971\nBo,1980\n", "a.csv").text == "Ana | 1971\nBo | 1980"

@@ -132,3 +132,14 @@ def test_one_line_with_a_gap_is_no_table():
     assert find_table([line(700, ("Name", 72, 100), ("Ana", 200, 230)), over_both], 0) is None
     items = [line(700, ("•", 72, 76), ("an item", 90, 130)), line(688, ("•", 72, 76), ("another", 90, 130))]
     assert find_table(items, 0) is None
+
+
+def test_a_header_without_a_first_column_and_a_list_that_counts():
+    lines = [
+        line(700, ("2023", 200, 225), ("2024", 300, 325)),
+        line(688, ("Income", 72, 110), ("£10", 205, 225), ("£12", 305, 325)),
+        line(676, ("Surplus", 72, 112), ("£1", 210, 225), ("£2", 310, 325)),
+    ]
+    assert find_table(lines, 0) == (3, [["", "2023", "2024"], ["Income", "£10", "£12"], ["Surplus", "£1", "£2"]], 1)
+    items = [line(700, ("1", 72, 76), ("Break the glass.", 90, 160)), line(688, ("2", 72, 76), ("Leave.", 90, 120))]
+    assert find_table(items, 0) is None

@@ -33,7 +33,7 @@ PIECES = [
 ]
 MARKUP = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 TEXTS = st.one_of(st.text(max_size=300), MARKUP)
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @quick

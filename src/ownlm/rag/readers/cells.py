@@ -7,6 +7,7 @@ format says beyond that (colours, conditions, fractions) is passed over and the 
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from typing import Any
 
@@ -35,7 +36,7 @@ def shown(value: Any, number_format: str | None) -> str:
         seconds = int(value.total_seconds())
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
     if isinstance(value, int | float):
-        return _number(value, form)
+        return general(value) if form == "General" and math.isfinite(value) else _number(value, form)
     return str(value)
 
 
@@ -51,7 +52,7 @@ def general(value: float) -> str:
 
 
 def _number(value: float, form: str) -> str:
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         return str(value)
     sections = _SECTION.split(form)
     section = sections[0]

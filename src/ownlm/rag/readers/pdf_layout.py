@@ -129,7 +129,8 @@ def _follows(line: Line, below: Line, form: Type) -> bool:
 
 
 def _is_item(line: Line) -> bool:
-    return len(line.segments) > 1 and bool(MARKER.fullmatch(line.segments[0].text))
+    marker = line.segments[0].text
+    return len(line.segments) > 1 and (bool(MARKER.fullmatch(marker)) or (marker.isdecimal() and len(marker) < 4))
 
 
 def _goes_on(lines: list[Line], start: int, position: int, level: int, form: Type) -> bool:
@@ -166,7 +167,7 @@ def _mid_sentence(above: Line, line: Line, margin: float) -> bool:
 
 
 def _marked(line: Line) -> bool:
-    return bool(_BULLET.match(line.text)) or bool(MARKER.fullmatch(line.text.split(" ", 1)[0]))
+    return bool(_BULLET.match(line.text)) or _is_item(line) or bool(MARKER.fullmatch(line.text.split(" ", 1)[0]))
 
 
 def _same_column(other: Line, line: Line) -> bool:

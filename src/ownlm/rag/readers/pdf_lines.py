@@ -73,9 +73,7 @@ class PageText:
 
     def lines(self) -> list[Line]:
         """All lines that hold more than white space."""
-        handle = self.handle
-        count = pdfium.FPDFText_CountChars(handle)
-        text = [_sign(pdfium.FPDFText_GetUnicode(handle, index)) for index in range(max(count, 0))]
+        text = self._signs()
         lines = []
         start = 0
         for index, sign in enumerate([*text, "\n"]):
@@ -86,6 +84,15 @@ class PageText:
                         lines.append(line)
                 start = index + 1
         return lines
+
+    def _signs(self) -> list[str]:
+        """The page's characters by pdfium's index: all at once where that keeps the indices, else one by one."""
+        count = max(pdfium.FPDFText_CountChars(self.handle), 0)
+        buffer = (ctypes.c_ushort * (count + 1))()
+        written = pdfium.FPDFText_GetText(self.handle, 0, count, buffer)
+        if written == count + 1 and not any(0xD800 <= code < 0xE000 for code in buffer):
+            return [_sign(code) for code in buffer[:count]]
+        return [_sign(pdfium.FPDFText_GetUnicode(self.handle, index)) for index in range(count)]
 
     def _line(self, text: list[str], start: int, end: int) -> Line | None:
         words = self._words(text, start, end)

@@ -46,6 +46,8 @@ def find_table(lines: list[Line], start: int) -> tuple[int, list[list[str]], int
         line, above = lines[position], lines[position - 1]
         if abs(above.baseline - line.baseline) > 4 * line.height or line.height > 1.5 * lines[start].height:
             break
+        if rows == 1 and is_row(line):
+            _widen(line, columns)  # the first row, a header, may lack the first or last column
         if not _fits(line, columns):
             break
         if is_row(line):
@@ -59,9 +61,27 @@ def find_table(lines: list[Line], start: int) -> tuple[int, list[list[str]], int
     if rows < 2:
         return None
     cells = _rows(lines[start : end + 1], columns)
+    if _is_numbered_list(cells):
+        return None
     bold = lines[start].bold and not any(line.bold for line in lines[start + 1 : end + 1])
     named = looks_like_header(cells[0], cells[1] if len(cells) > 1 else None)
     return end + 1, cells, int(bold or (named and (over_numbers(cells) or capitalised(cells))))
+
+
+def _widen(line: Line, columns: list[Column]) -> None:
+    first, last = line.segments[0], line.segments[-1]
+    if first.right < columns[0].left and columns[0].overlap(line.segments[1]) > 0:
+        columns.insert(0, Column(first.left, first.right))
+    if last.left > columns[-1].right and columns[-1].overlap(line.segments[-2]) > 0:
+        columns.append(Column(last.left, last.right))
+
+
+def _is_numbered_list(rows: list[list[str]]) -> bool:
+    """Two columns of which the first counts 1, 2, 3: the items of a list."""
+    numbers = [row[0] for row in rows]
+    if len(rows[0]) != 2 or not all(number.isdecimal() and len(number) < 4 for number in numbers):
+        return False
+    return all(int(below) == int(above) + 1 for above, below in pairwise(numbers))
 
 
 def _second(columns: list[Column]) -> float:

@@ -1,8 +1,8 @@
 """Tables as lines that stand on their own: ``Header: value | Header: value``.
 
 A line is what is found, embedded and quoted, so each must say what its values are. The first row is taken for
-the header when the document marks it so, or when it looks like one: words only, all different, and more than
-one column.
+the header when the document marks it so, or when it looks like one: words (or years over amounts), all different, and
+more than one column.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ownlm.rag.readers.clean import one_line
 
 Row = Sequence[str]
 _NUMBER = re.compile(r"[\s$€£¥%()+\-−–.,:/'0-9]*[0-9][\s$€£¥%()+\-−–.,:/'0-9]*[a-zA-Z%°²³]{0,3}")
+_YEAR = re.compile(r"(?:19|20)\d\d(?:[/–-]\d{2,4})?(?:\s*[^\d\s]{1,4})?")  # "2024", "2024/25", "2024 £"
 _NOTES_ABOVE = 8  # rows of notes above a table, at most
 _HEADER_LENGTH = 80  # characters; a longer cell is a sentence, not the name of a column
 
@@ -24,9 +25,18 @@ def looks_like_header(row: Row, below: Row | None) -> bool:
     names = [cell for cell in row if cell]
     if len(names) < 2 or len(set(names)) < len(names) or below is None:
         return False
-    if any(len(name) > _HEADER_LENGTH or _NUMBER.fullmatch(name) for name in names):
+    if any(len(name) > _HEADER_LENGTH for name in names):
         return False
+    for column, name in enumerate(row):
+        under = below[column] if column < len(below) else ""
+        if _NUMBER.fullmatch(name) and not (_YEAR.fullmatch(name) and _is_amount(under)):
+            return False
     return all(name or not value for name, value in zip(row[1:], below[1:], strict=False))
+
+
+def _is_amount(cell: str) -> bool:
+    """Whether a cell may stand below a year: a number that is no year, or nothing."""
+    return not cell or bool(_NUMBER.fullmatch(cell) and not _YEAR.fullmatch(cell))
 
 
 def over_numbers(rows: Sequence[Row]) -> bool:
@@ -34,7 +44,8 @@ def over_numbers(rows: Sequence[Row]) -> bool:
     for column, name in enumerate(rows[0]):
         below = [row[column] for row in rows[1:] if column < len(row) and row[column]]
         numbers = sum(1 for cell in below if _NUMBER.fullmatch(cell))
-        if name and not _NUMBER.fullmatch(name) and 2 * numbers > len(below):
+        word = not _NUMBER.fullmatch(name) or _YEAR.fullmatch(name)
+        if name and word and 2 * numbers > len(below):
             return True
     return False
 
