@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ownlm.rag import chunk
-from ownlm.rag.language import is_known
+from ownlm.rag.chunk_language import foreign_passages
 from ownlm.rag.readers import ReaderPool, snapshot
 from ownlm.rag.sentences import sentences
 from ownlm.rag.store import FileState, Store, Version
@@ -62,11 +62,7 @@ def prepare(task: Task, store: Store, pool: ReaderPool, encoder: Encoder) -> Pre
 def _chunked(task: Task, state: FileState, sha256: str, extracted: Extracted, encoder: Encoder) -> Prepared:
     found = chunk.chunks(extracted, encoder)
     bodies = [extracted.text[piece.start : piece.end] for piece in found]
-    foreign = [not is_known(body) for body in bodies]
-    unknown = sum(len(body) for body, strange in zip(bodies, foreign, strict=True) if strange)
-    share = unknown / max(1, sum(map(len, bodies)))
-    if share > 0.5:  # a short chunk tells little by itself
-        foreign = [True] * len(foreign)
+    foreign, share = foreign_passages(bodies)
     notes = []
     if not found:
         notes.append("there is no text in it to search")
