@@ -35,7 +35,7 @@ def test_foreign(text: str) -> None:
         ENGLISH,
         "Day: W | Course: Bowls | Tutor: Von Der Heide | Fee: £35\n" * 9,
         "Item: Crème brûlée | Price: 4.50\nItem: Pâté en croûte | Price: 7.20",
-        "def f(x):\n    for os in el:\n        con.se(w, z)\n    return x",
+        "import os\nfor el in os.listdir(path):\n    print(el, os.stat(el))\n",
         f"{ENGLISH} The sign says 'Das ist nicht für Hunde'.",
     ],
 )

@@ -14,7 +14,7 @@ from ownlm.rag.language import AMBIGUOUS, ENGLISH, FOREIGN, is_known
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _DISTINCT = 3
 _SHARE = 0.08
-"""A passage is foreign with at least so many different function words of other languages, and this share of all words."""
+"""A foreign passage has so many different function words of other languages, and this share of all words, at least."""
 
 
 def is_foreign(text: str) -> bool:
