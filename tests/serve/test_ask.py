@@ -60,6 +60,8 @@ def test_scope_limits_the_documents(client):
         ({"question": "x", "colour": "red"}, 400, "unknown_parameter", "colour"),
         ({"question": "x", "documents": []}, 400, "invalid_value", "documents"),
         ({"question": "x", "documents": [99]}, 404, "not_found", None),
+        ({"question": "x", "documents": [2**70]}, 400, "invalid_value", "documents.0"),
+        ({"question": "x", "documents": [True]}, 400, "invalid_value", "documents.0"),
         ([1], 400, "invalid_type", None),
     ],
 )

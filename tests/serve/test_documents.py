@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import httpx
@@ -68,7 +69,9 @@ def test_windows_join_to_the_whole_text_with_the_marks_that_touch_them(library, 
     assert past["text"] == "" and past["start"] == past["end"] == len(text)
 
 
-@pytest.mark.parametrize("params", [{"start": 5, "end": 5}, {"start": 9, "end": 2}, {"end": 200_001}, {"start": -1}])
+@pytest.mark.parametrize(
+    "params", [{"start": 5, "end": 5}, {"start": 9, "end": 2}, {"end": 200_001}, {"start": -1}, {"start": 2**70}]
+)
 def test_windows_that_make_no_sense_are_refused(client, params):
     assert client.get("/api/documents/1", params=params).status_code == 400
 
@@ -135,6 +138,14 @@ def test_a_file_over_the_limit_is_refused(library):
         assert add(client, "big.txt", b"x" * 1001).status_code == 413
         assert add(client, "huge.txt", b"x" * 5_000_000).status_code == 413
         assert add(client, "right.txt", b"x" * 1000).status_code == 200
+
+
+def test_many_files_at_once_take_turns(library):
+    library.delay = 0.02
+    with serving(library) as url, httpx.Client(base_url=url, timeout=60, verify=False) as client:
+        with ThreadPoolExecutor(20) as crowd:
+            added = list(crowd.map(lambda at: add(client, f"{at}.txt", f"text {at}".encode()).status_code, range(20)))
+        assert added == [200] * 20 and len(library.documents()) == 22
 
 
 @pytest.mark.parametrize("data", [b"", b"\0binary"])

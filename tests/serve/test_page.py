@@ -144,6 +144,19 @@ def test_a_citation_far_into_a_long_document_is_in_view(library: FakeLibrary, wa
     assert shown.replace("Page 77", "") == text  # joined without a gap or an overlap
 
 
+def test_a_question_can_be_stopped(library: FakeLibrary, watch: Watch) -> None:
+    library.delay = 1.0
+    watch.page.fill("#question", "What costs a lost key?")
+    watch.page.keyboard.press("Enter")
+    watch.page.get_by_role("button", name="Stop").click()
+    assert watch.page.inner_text("#answer .notice") == "Stopped."
+    assert watch.page.input_value("#question") == "What costs a lost key?"
+    eventually(lambda: library.asked == 1 and library.finished == 0)
+    library.delay = 0
+    watch.ask("What costs a lost key?")
+    assert watch.page.locator(".claim").count() == 1
+
+
 def test_an_answer_after_which_the_document_changed_says_so(library: FakeLibrary, watch: Watch) -> None:
     page = watch.page
     watch.ask("What costs a lost key?")

@@ -13,7 +13,10 @@ import httpx
 import numpy as np
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ownlm import hub
 from ownlm.rag.library import Library
 
 from .conftest import events, serving
@@ -124,6 +127,20 @@ def test_a_file_that_cannot_be_read_says_why_and_is_not_kept(
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (422, "unreadable_document") and error["message"]
     assert not (library.home / "uploads" / name).exists()
+
+
+@settings(max_examples=40, deadline=None)
+@given(question=st.text(max_size=60), documents=st.none() | st.lists(st.integers(0, 2**53) | st.text(), max_size=2))
+def test_any_question_gets_an_answer_or_a_reason(client: httpx.Client, question: str, documents: list[object]) -> None:
+    response = client.post("/api/ask", json={"question": question, "documents": documents}, headers=JSON)
+    assert response.status_code in {200, 400, 404}, response.text
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(max_size=60))
+def test_any_text_is_embedded_or_refused(client: httpx.Client, library: Library, text: str) -> None:
+    body = {"model": hub.DEFAULT, "input": text}
+    assert client.post("/v1/embeddings", json=body).status_code in {200, 400}
 
 
 def test_embeddings_are_the_encoder_s(client: httpx.Client, library: Library) -> None:

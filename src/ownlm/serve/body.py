@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,6 +11,7 @@ from ownlm.serve.settings import Settings
 
 UPLOAD_PATH = "/api/documents"
 UPLOAD_OVERHEAD = 16 * 1024
+UPLOADS_AT_ONCE = 4
 
 
 def limit_for(path: str, settings: Settings) -> int:
@@ -20,11 +22,15 @@ def limit_for(path: str, settings: Settings) -> int:
 
 
 class BodyLimit:
-    """ASGI middleware: refuses by Content-Length at once, and a chunked body when it passes the limit."""
+    """ASGI middleware: refuses by Content-Length at once, and a chunked body when it passes the limit.
+
+    Files take turns, so that many of them at once do not fill the memory: an upload is not read before it is its turn.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.turns = anyio.Semaphore(UPLOADS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +55,11 @@ class BodyLimit:
                 raise _too_large(f"over {limit}", limit)
             return message
 
-        await self.app(scope, counted, send)
+        if scope["path"] == UPLOAD_PATH and scope["method"] == "POST":
+            async with self.turns:
+                await self.app(scope, counted, send)
+        else:
+            await self.app(scope, counted, send)
 
 
 def _too_large(size: str, limit: int) -> Problem:

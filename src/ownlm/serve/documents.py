@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from ownlm.rag.library import Library
 from ownlm.rag.types import Document
 from ownlm.serve.problem import Problem
-from ownlm.serve.schema import Empty, UploadBody
+from ownlm.serve.schema import MAX_INTEGER, Empty, UploadBody
 from ownlm.serve.settings import Settings
 from ownlm.serve.stream import Emit, respond
 from ownlm.serve.uploads import Uploads
@@ -20,7 +20,7 @@ WINDOW = 20_000
 MAX_WINDOW = 200_000
 MAX_PAGE = 1_000
 
-Offset = Annotated[int, Query(ge=0)]
+Offset = Annotated[int, Query(ge=0, le=MAX_INTEGER)]
 
 
 def router(library: Library, settings: Settings, reading: Gate) -> APIRouter:
@@ -49,7 +49,7 @@ def router(library: Library, settings: Settings, reading: Gate) -> APIRouter:
         return await reading.run(read)
 
     @routes.get("/{key:path}")
-    async def text(key: str, start: Offset = 0, end: Annotated[int | None, Query(ge=0)] = None) -> dict[str, Any]:
+    async def text(key: str, start: Offset = 0, end: Offset | None = None) -> dict[str, Any]:
         """A document by id or name, with its text from ``start`` to ``end`` and the marks that touch it."""
         stop = start + WINDOW if end is None else end
         if not 0 < stop - start <= MAX_WINDOW:

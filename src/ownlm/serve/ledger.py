@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from ownlm.rag import ledger as entries
 from ownlm.rag.library import Library
+from ownlm.serve.schema import MAX_INTEGER
 from ownlm.serve.work import Gate
 
 MAX_PAGE = 1_000
@@ -19,7 +20,7 @@ def router(library: Library, reading: Gate) -> APIRouter:
 
     @routes.get("")
     async def listing(
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50, offset: Annotated[int, Query(ge=0)] = 0
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50, offset: Annotated[int, Query(ge=0, le=MAX_INTEGER)] = 0
     ) -> dict[str, Any]:
         """Entries, newest first, without what was read."""
 

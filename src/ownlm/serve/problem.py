@@ -100,7 +100,7 @@ def from_validation(errors: list[Any]) -> Problem:
     """The first thing that a request's fields got wrong, as 400 (OpenAI has no 422)."""
     first = errors[0]
     path = [str(part) for part in first["loc"] if part not in {"body", "query", "path", "str", "int"}]
-    path = [part for part in path if not part.startswith(("list[", "function-"))]
+    path = [part for part in path if "[" not in part]  # pydantic names the branch of a union so: "list[str]"
     name = ".".join(path)
     kind = first["type"]
     if kind in _BY_KIND:

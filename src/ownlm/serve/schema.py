@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 MAX_QUESTION = 4_000
 MAX_DOCUMENTS = 10_000
+MAX_INTEGER = 2**53
 MAX_INPUTS = 2_048  # as OpenAI's own
 
 
@@ -38,6 +39,14 @@ def _no_token_ids(value: Any) -> Any:
     return value
 
 
+def _names_a_document(value: Any) -> Any:
+    """A browser's integers are exact to 53 bits, and a database's have 64."""
+    is_id = type(value) is int and 0 <= value <= MAX_INTEGER
+    if not is_id and not isinstance(value, str):
+        raise ValueError("must be a document's id or name")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_unicode)]
 
 
@@ -55,7 +64,13 @@ class AskBody(Body):
     """POST /api/ask."""
 
     question: Annotated[Text, AfterValidator(_asks)]
-    documents: Annotated[list[int | Text], Field(min_length=1, max_length=MAX_DOCUMENTS)] | None = None
+    documents: (
+        Annotated[
+            list[Annotated[int | Text, BeforeValidator(_names_a_document)]],
+            Field(min_length=1, max_length=MAX_DOCUMENTS),
+        ]
+        | None
+    ) = None
 
 
 class UploadBody(Body):

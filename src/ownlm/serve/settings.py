@@ -43,7 +43,7 @@ class Settings:
     port: int = 8123
     api_key: str | None = field(default=None, repr=False)
     allowed_hosts: tuple[str, ...] = ()
-    max_upload_bytes: int = 64 * MIB
+    max_upload_bytes: int = 64 * MIB  # as much as a reader takes
     max_body_bytes: int = 4 * MIB
     workers: int = field(default_factory=lambda: max(2, usable_cpus()))
     max_waiting: int = 1024
