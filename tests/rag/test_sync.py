@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexing_support import HashEncoder, assert_whole
-from ownlm.errors import NotFound, StoreFull
+from ownlm.errors import NotFound, StoreFull, UnreadableDocument
 from ownlm.rag import sync_work
 from ownlm.rag.readers import Limits
 from ownlm.rag.store import Store
@@ -182,6 +182,19 @@ def test_what_cannot_be_read_is_reported_each_time_and_opened_once(store: Store,
     write(docs / "empty.txt", "Not empty now.", age=1)
     report = sync(store, HashEncoder(), [docs])
     assert report.skipped == () and counts(report) == (1, 0, 3, 0)
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(
+    store: Store, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Any, limits: Any = None) -> Any:
+        raise UnreadableDocument("cannot be opened: permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_work, "snapshot", denied)
+        report = sync(store, HashEncoder(), [docs])
+        assert len(report.skipped) == 3 and counts(report) == (0, 0, 0, 0)
+    assert counts(sync(store, HashEncoder(), [docs])) == (3, 0, 0, 0), "as after chmod, which leaves size and time"
 
 
 def test_the_old_version_answers_while_the_new_one_cannot_be_read(store: Store, docs: Path) -> None:

@@ -19,13 +19,12 @@ from pathlib import Path
 import numpy as np
 
 import ownlm
-from ownlm.errors import DocumentError, NotFound
 from ownlm.rag import store_files, store_write
 from ownlm.rag.readers import Limits, ReaderPool
 from ownlm.rag.store import FileState, Store
 from ownlm.rag.store_files import Refused
 from ownlm.rag.sync_plan import Plan, Task, plan
-from ownlm.rag.sync_work import Encoder, Prepared, prepare, recipe, with_vectors
+from ownlm.rag.sync_work import Encoder, Prepared, Refusal, prepare, recipe, with_vectors
 from ownlm.rag.types import Progress, Skipped, SyncReport
 from ownlm.rag.walk import Rules, walk
 
@@ -107,19 +106,19 @@ class _Pass:
                 elif isinstance(outcome, FileState):
                     self._touch(task, outcome)
                 else:
-                    self._refuse(task, str(outcome))
+                    self._refuse(task, outcome)
                 self.stopped = self.stopped or self.cancelled()
                 if self.stopped:
                     return
             self._flush()
 
-    def _prepared(self, pool: ReaderPool) -> Generator[tuple[Task, Prepared | FileState | DocumentError], None, None]:
+    def _prepared(self, pool: ReaderPool) -> Generator[tuple[Task, Prepared | FileState | Refusal], None, None]:
         """Each task with what came of it, in order, read a little ahead in another thread."""
-        waiting: deque[tuple[Task, Future[Prepared | FileState | DocumentError]]] = deque()
+        waiting: deque[tuple[Task, Future[Prepared | FileState | Refusal]]] = deque()
         executor = ThreadPoolExecutor(1, thread_name_prefix="ownlm-read")
         try:
             for task in self.plan.tasks:
-                waiting.append((task, executor.submit(self._outcome, task, pool)))
+                waiting.append((task, executor.submit(prepare, task, self.store, pool, self.encoder)))
                 if len(waiting) > AHEAD:
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -128,18 +127,6 @@ class _Pass:
                 yield first, future.result()
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
-
-    def _outcome(self, task: Task, pool: ReaderPool) -> Prepared | FileState | DocumentError:
-        try:
-            with self.store.reading() as connection:
-                now = store_files.indexed(connection, task.name).get(task.name)
-            if now is not None and now.state == task.state and now.recipe == recipe(self.encoder):
-                return now.state  # another indexer was here
-            return prepare(task, self.store, pool, self.encoder)
-        except DocumentError as error:
-            return error
-        except NotFound:
-            return DocumentError("it was removed from the index meanwhile")
 
     def _flush(self) -> None:
         """Embed the batch and swap its documents in."""
@@ -173,11 +160,13 @@ class _Pass:
         self.unchanged += 1
         self._finish(task)
 
-    def _refuse(self, task: Task, reason: str) -> None:
+    def _refuse(self, task: Task, refusal: Refusal) -> None:
+        reason = refusal.reason
         if task.known is not None:
             reason += " (the version indexed before is kept)"
-        with self.store.transaction() as connection:
-            store_files.refuse(connection, task.name, Refused(task.state, reason, ownlm.__version__))
+        if refusal.lasting:
+            with self.store.transaction() as connection:
+                store_files.refuse(connection, task.name, Refused(task.state, reason, ownlm.__version__))
         self.plan.skipped.append(Skipped(task.name, reason))
         self._finish(task)
 

@@ -22,13 +22,12 @@ from ownlm.rag.walk import Found, Unseen
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file to read; ``known`` is the version in the store, ``same_file`` whether the file is still that one."""
+    """A file to read, as the walk saw it; ``known`` is the version that the store had."""
 
     path: Path
     name: str
     state: FileState
     known: Indexed | None
-    same_file: bool
 
 
 @dataclass(slots=True)
@@ -76,13 +75,12 @@ def plan(
             known.get(found.name),
             refused.get(found.name),
         )
-        same = row is not None and row.state == state
-        if row is not None and same and row.recipe == recipe:
+        if row is not None and row.state == state and row.recipe == recipe:
             made.unchanged += 1
         elif no is not None and no.state == state and no.version == version:
             made.skipped.append(Skipped(found.name, no.reason))
         else:
-            made.tasks.append(Task(found.path, found.name, state, row, same))
+            made.tasks.append(Task(found.path, found.name, state, row))
     unseen = [skip.name for skip in made.skipped if isinstance(skip, Unseen)]
     walked = [root_name(root) for root in there]
     made.removals = {

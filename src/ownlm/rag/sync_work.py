@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ownlm.rag import chunk
+from ownlm.errors import DocumentError, NotFound
+from ownlm.rag import chunk, store_files
 from ownlm.rag.chunk_language import foreign_passages
 from ownlm.rag.readers import ReaderPool, snapshot
 from ownlm.rag.sentences import sentences
@@ -43,20 +44,41 @@ class Prepared:
     spans: list[Spans]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a file cannot be read; ``lasting`` when that will be so until the file changes."""
+
+    reason: str
+    lasting: bool
+
+
 def recipe(encoder: Encoder) -> str:
     """What makes a document's chunks and vectors: another recipe, another version."""
     return f"{RECIPE} {encoder.fingerprint}"
 
 
-def prepare(task: Task, store: Store, pool: ReaderPool, encoder: Encoder) -> Prepared | FileState:
-    """Read and chunk a file; its state alone when its bytes are the indexed ones. Raises DocumentError."""
-    if task.known is not None and task.same_file:  # only the recipe changed: the text is in the store
-        return _chunked(task, task.state, task.known.sha256, store.extracted(task.known.id), encoder)
-    shot = snapshot(task.path, pool.limits)
+def prepare(task: Task, store: Store, pool: ReaderPool, encoder: Encoder) -> Prepared | FileState | Refusal:
+    """Read and chunk a file; its state alone when its bytes are the indexed ones; or why it cannot be read."""
+    with store.reading() as connection:
+        now = store_files.indexed(connection, task.name).get(task.name)
+    if now is not None and now.state == task.state and now.recipe == recipe(encoder):
+        return now.state  # another indexer was here
+    if now is not None and now.state == task.state:  # only the recipe changed: the text is in the store
+        try:
+            return _chunked(task, task.state, now.sha256, store.extracted(now.id), encoder)
+        except NotFound:
+            pass  # removed this moment, but the file is there
+    try:
+        shot = snapshot(task.path, pool.limits)
+    except DocumentError as error:  # of access: it may be mended without a change to the file
+        return Refusal(str(error), lasting=False)
     state = FileState(shot.size, shot.mtime_ns, task.state.inode, shot.settled)
-    if task.known is not None and (task.known.sha256, task.known.recipe) == (shot.sha256, recipe(encoder)):
+    if now is not None and (now.sha256, now.recipe) == (shot.sha256, recipe(encoder)):
         return state
-    return _chunked(task, state, shot.sha256, pool.parse(shot), encoder)
+    try:
+        return _chunked(task, state, shot.sha256, pool.parse(shot), encoder)
+    except DocumentError as error:
+        return Refusal(str(error), lasting=shot.settled)
 
 
 def _chunked(task: Task, state: FileState, sha256: str, extracted: Extracted, encoder: Encoder) -> Prepared:
