@@ -17,74 +17,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pathspec
-
 from ownlm.errors import NotFound
+from ownlm.rag.ignore import DEFAULTS, Rules, Specs, default_spec, reason_to_ignore, small_text, spec
 from ownlm.rag.names import document_name, document_path
-from ownlm.rag.readers.limits import Limits, size_in_words
+from ownlm.rag.readers.limits import size_in_words
 from ownlm.rag.types import Skipped
 
 __all__ = ["DEFAULTS", "Found", "Rules", "Skipped", "Unseen", "document_name", "document_path", "walk"]
-
-# Why a file is left out -> patterns (gitignore syntax).
-DEFAULTS: dict[str, tuple[str, ...]] = {
-    "hidden": (".*",),
-    "a folder that tools fill": (
-        *(
-            "node_modules/",
-            "bower_components/",
-            "__pycache__/",
-            "site-packages/",
-            "venv/",
-            "virtualenv/",
-            "*.egg-info/",
-        ),
-        *("__MACOSX/", "$RECYCLE.BIN/", "System Volume Information/", "lost+found/"),
-    ),
-    "may hold secrets": (
-        *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.gpg", "*.asc", "*.ppk", "*.ovpn"),
-        *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.env", "env.*.local", "htpasswd", "credentials.json"),
-    ),
-    "a lock file or what an editor left": (
-        *("*.lock", "package-lock.json", "pnpm-lock.yaml", "go.sum", "*~", "~$*", "*.swp", "*.tmp", "*.bak", "*.part"),
-        *("*.crdownload", "Thumbs.db", "desktop.ini", "*.orig", "*.rej", "*.min.js", "*.min.css", "*.map"),
-    ),
-    "a picture, sound or video": (
-        *(
-            "*.png",
-            "*.jpg",
-            "*.jpeg",
-            "*.gif",
-            "*.bmp",
-            "*.tif",
-            "*.tiff",
-            "*.webp",
-            "*.heic",
-            "*.ico",
-            "*.psd",
-            "*.raw",
-        ),
-        *("*.svg", "*.mp3", "*.wav", "*.flac", "*.ogg", "*.m4a", "*.aac", "*.mp4", "*.mov", "*.avi", "*.mkv", "*.webm"),
-    ),
-    "an archive": (
-        *("*.zip", "*.tar", "*.gz", "*.tgz", "*.bz2", "*.xz", "*.zst", "*.7z", "*.rar", "*.iso", "*.dmg", "*.jar"),
-        *("*.whl", "*.deb", "*.rpm", "*.cab", "*.apk"),
-    ),
-    "a program, font or data of a program": (
-        *("*.exe", "*.dll", "*.so", "*.so.*", "*.dylib", "*.o", "*.a", "*.lib", "*.obj", "*.class", "*.pyc", "*.pyo"),
-        *("*.wasm", "*.bin", "*.ttf", "*.otf", "*.woff", "*.woff2", "*.db", "*.sqlite", "*.sqlite3", "*.parquet"),
-        *("*.npy", "*.npz", "*.pkl", "*.safetensors", "*.gguf", "*.pt", "*.pth", "*.onnx", "*.h5"),
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What is left out. ``defaults``: reasons and patterns; ``ignore_files``: names of files that hold patterns."""
-
-    defaults: tuple[tuple[str, tuple[str, ...]], ...] = tuple(DEFAULTS.items())
-    ignore_files: tuple[str, ...] = (".gitignore", ".ownlmignore")
-    max_bytes: int = Limits().file_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +60,12 @@ def walk(
     return _Walk(rules).run(paths)
 
 
-# Patterns in force: the folder they count from, what they are, and why each leaves a file out.
-_Specs = tuple[tuple[str, pathspec.GitIgnoreSpec, tuple[str, ...]], ...]
-
-
 @dataclass(frozen=True, slots=True)
 class _Folder:
     """A folder on the way down."""
 
     path: str
-    specs: _Specs
+    specs: Specs
 
 
 class _Walk:
@@ -148,11 +83,11 @@ class _Walk:
             if stat.S_ISDIR(status.st_mode):
                 # A root may be reached through a link; below it none is followed.
                 path = os.path.realpath(root)
-                yield from self._folder(path, (_defaults(path, self.rules),))
+                yield from self._folder(path, (default_spec(path, self.rules),))
             else:
                 yield from self._file(os.path.realpath(root), status)
 
-    def _folder(self, top: str, specs: _Specs) -> Iterator[Found | Skipped]:
+    def _folder(self, top: str, specs: Specs) -> Iterator[Found | Skipped]:
         stack = [_Folder(top, specs)]
         while stack:
             folder = stack.pop()
@@ -181,7 +116,7 @@ class _Walk:
             yield Unseen(document_name(entry.path), _why(error))
             return
         is_folder = stat.S_ISDIR(status.st_mode)
-        reason = _ignored(entry.path, is_folder, folder.specs)
+        reason = reason_to_ignore(entry.path, is_folder, folder.specs)
         if reason:
             yield Skipped(document_name(entry.path), reason)
         elif stat.S_ISLNK(status.st_mode):
@@ -215,43 +150,12 @@ class _Walk:
                 continue
             path = os.path.join(folder.path, file)  # noqa: PTH118 (names that are not UTF-8, and speed)
             try:
-                lines = _small_text(path).splitlines()
-                specs.append((folder.path, _spec(lines), (f"left out by {file}",) * len(lines)))
+                lines = small_text(path).splitlines()
+                specs.append((folder.path, spec(lines), (f"left out by {file}",) * len(lines)))
             except (OSError, ValueError) as error:
                 why = _why(error) if isinstance(error, OSError) else str(error)
                 problems.append(Skipped(document_name(path), f"its rules were not used: {why}"))
         return _Folder(folder.path, tuple(specs)), problems
-
-
-def _ignored(path: str, is_folder: bool, specs: _Specs) -> str:
-    """Why the last pattern that matches leaves a path out; empty when none does or one takes it back in."""
-    reason = ""
-    for base, spec, why in specs:
-        inside = path[len(base) :].lstrip(os.sep).replace(os.sep, "/")
-        # pathspec works on text: bytes that are not UTF-8 match wildcards as any other sign does.
-        result = spec.check_file(inside + "/" if is_folder else inside)
-        if result.include is not None and result.index is not None:
-            reason = why[result.index] if result.include else ""
-    return reason
-
-
-def _defaults(base: str, rules: Rules) -> tuple[str, pathspec.GitIgnoreSpec, tuple[str, ...]]:
-    patterns = [(pattern, reason) for reason, patterns in rules.defaults for pattern in patterns]
-    return base, _spec(pattern for pattern, _ in patterns), tuple(reason for _, reason in patterns)
-
-
-def _spec(lines: Iterable[str]) -> pathspec.GitIgnoreSpec:
-    return pathspec.GitIgnoreSpec.from_lines(lines)
-
-
-def _small_text(path: str) -> str:
-    """An ignore file. It is a regular file of sensible size, or it is not used."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > 1 << 20:
-            raise ValueError("it is not a regular file of less than 1 MiB")
-        return file.read().decode("utf-8-sig", "surrogateescape")
 
 
 def _link(path: str, top: str) -> str:

@@ -143,3 +143,10 @@ def test_a_header_without_a_first_column_and_a_list_that_counts():
     assert find_table(lines, 0) == (3, [["", "2023", "2024"], ["Income", "£10", "£12"], ["Surplus", "£1", "£2"]], 1)
     items = [line(700, ("1", 72, 76), ("Break the glass.", 90, 160)), line(688, ("2", 72, 76), ("Leave.", 90, 120))]
     assert find_table(items, 0) is None
+
+
+def test_a_sentence_over_two_columns_is_one_paragraph():
+    from ownlm.rag.readers.pdf_layout import Type, blocks
+
+    lines = [line(100, ("the roof and its many", 72, 200)), line(700, ("leaks were mended.", 300, 400))]
+    assert [block.text for block in blocks(lines, Type.of([lines]))] == ["the roof and its many leaks were mended."]

@@ -18,6 +18,7 @@ from ownlm.errors import DocumentTooLarge
 from ownlm.rag.readers.builder import TextBuilder
 from ownlm.rag.readers.clean import one_line
 from ownlm.rag.readers.container import Container
+from ownlm.rag.readers.docx_styles import list_of, outline_level, styles_of
 from ownlm.rag.readers.limits import Limits
 from ownlm.rag.readers.numbering import Numbering
 from ownlm.rag.readers.tables import add_table
@@ -29,7 +30,6 @@ _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallba
 _NOTES = {qn("w:footnoteReference"): "footnotes", qn("w:endnoteReference"): "endnotes"}
 _BREAKS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
 _SKIPPED = {qn(f"w:{name}") for name in ("del", "moveFrom", "instrText", "delText", "pPr", "rPr", "txbxContent")}
-_HEADING = re.compile(r"heading\s*([1-9])", re.IGNORECASE)
 _PAGE_NUMBER = re.compile(r"(?:page|seite|p\.)?\s*\d*\s*(?:of|von|/)?\s*\d*", re.IGNORECASE)
 
 
@@ -47,7 +47,7 @@ class _Body:
         self.document = document
         self.builder = builder
         self.depth = depth
-        self.styles = _styles(document)
+        self.styles = styles_of(document)
         parts = {str(part.partname): part for part in document.part.package.iter_parts()}
         self.numbering = Numbering(_root(parts.get("/word/numbering.xml")))
         self.notes = {kind: _notes(_root(parts.get(f"/word/{kind}.xml"))) for kind in _NOTES.values()}
@@ -105,8 +105,8 @@ class _Body:
         style = properties.find(qn("w:pStyle")) if properties is not None else None
         name, level, number = self.styles.get(style.get(qn("w:val")) if style is not None else "", ("", 0, None))
         if properties is not None:
-            level = _outline(properties) or level
-            number = _number(properties, number)
+            level = outline_level(properties) or level
+            number = list_of(properties, number)
         return name, level, number
 
     def table(self, table: Any) -> None:
@@ -167,57 +167,6 @@ def _inline(paragraph: Any) -> tuple[str, list[tuple[str, str]]]:
 def _vanishes(run: Any) -> bool:
     hidden = run.find(f"{qn('w:rPr')}/{qn('w:vanish')}")
     return hidden is not None and hidden.get(qn("w:val")) not in ("0", "false")
-
-
-def _styles(document: Any) -> dict[str, tuple[str, int, tuple[str, int] | None]]:
-    """Each paragraph style's name, outline level and list, inherited from what it is based on."""
-    elements = {style.get(qn("w:styleId")): style for style in document.styles.element.iter(qn("w:style"))}
-    result: dict[str, tuple[str, int, tuple[str, int] | None]] = {}
-    for identifier, style in elements.items():
-        named, level, number = "", 0, None
-        seen: set[str | None] = set()
-        current: Any | None = style
-        key: str | None = identifier
-        while current is not None and key not in seen:
-            seen.add(key)
-            name = _value(current, "w:name")
-            named = named or name
-            properties = current.find(qn("w:pPr"))
-            if properties is not None:
-                level = level or _outline(properties)
-                number = _number(properties, None) if number is None else number
-            if match := _HEADING.fullmatch(name):
-                level = level or int(match[1])
-            key = _value(current, "w:basedOn")
-            current = elements.get(key)
-        if (
-            any(style.get(qn("w:default")) in ("1", "true") for style in [style])
-            and style.get(qn("w:type")) == "paragraph"
-        ):
-            result.setdefault("", (named, level, number))
-        result[identifier] = ("Title" if named.lower() == "title" else named, level, number)
-    return result
-
-
-def _outline(properties: Any) -> int:
-    value = _value(properties, "w:outlineLvl")
-    return int(value) + 1 if value in tuple("012345678") else 0
-
-
-def _number(properties: Any, inherited: tuple[str, int] | None) -> tuple[str, int] | None:
-    numbered = properties.find(qn("w:numPr"))
-    if numbered is None:
-        return inherited
-    depth = _value(numbered, "w:ilvl")
-    identifier = _value(numbered, "w:numId") or (inherited[0] if inherited else "")
-    if not identifier or identifier == "0":
-        return None
-    return identifier, int(depth) if depth in tuple("012345678") else 0
-
-
-def _value(parent: Any, name: str) -> str:
-    child = parent.find(qn(name))
-    return (child.get(qn("w:val")) or "") if child is not None else ""
 
 
 def _notes(root: Any | None) -> dict[str, str]:

@@ -14,50 +14,12 @@ from selectolax.lexbor import LexborHTMLParser
 from ownlm.errors import DocumentTooLarge
 from ownlm.rag.readers.builder import TextBuilder
 from ownlm.rag.readers.encoding import decode
+from ownlm.rag.readers.html_nodes import BLOCKS, SPACE, UNSEEN, grid, is_data, is_hidden, text_of
 from ownlm.rag.readers.limits import Limits
 from ownlm.rag.readers.tables import add_table
 from ownlm.rag.types import Extracted
 
-_UNSEEN = {
-    *("script", "style", "template", "noscript", "head", "title", "meta", "link", "svg", "canvas", "iframe", "object"),
-    *("embed", "audio", "video", "map", "select", "datalist", "input", "textarea", "noframes", "-comment", "!doctype"),
-}
-_BLOCKS = {
-    *(
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "caption",
-        "center",
-        "dd",
-        "details",
-        "dialog",
-        "dir",
-        "div",
-    ),
-    *("div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "hr", "html"),
-    *(
-        "legend",
-        "li",
-        "main",
-        "menu",
-        "nav",
-        "ol",
-        "optgroup",
-        "p",
-        "pre",
-        "search",
-        "section",
-        "summary",
-        "table",
-        "tbody",
-    ),
-    *("td", "tfoot", "th", "thead", "tr", "ul", "h1", "h2", "h3", "h4", "h5", "h6"),
-}
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]{1,40})", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([a-zA-Z0-9_.-]{1,40})")
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*)(?=[\s>])[^<>]*(?<!/)>")
@@ -69,7 +31,6 @@ _CLOSED_BY_OTHERS = _VOID | {
     *("p", "li", "td", "th", "tr", "dt", "dd", "option", "thead", "tbody", "tfoot", "colgroup", "rp", "rt", "html"),
     "body",
 }
-_SPACE = re.compile(r"[ \t\n\r\f]+")
 
 
 def read(data: bytes, name: str, limits: Limits) -> Extracted:
@@ -136,7 +97,7 @@ class _Page:
                 self._leave(node.tag)
                 continue
             if node.tag == "-text":
-                self.inline.append(_SPACE.sub(" ", node.text_content or ""))
+                self.inline.append(SPACE.sub(" ", node.text_content or ""))
                 continue
             if not self._enter(node):
                 continue
@@ -151,23 +112,23 @@ class _Page:
     def _enter(self, node: Any) -> bool:
         """Begin an element; False when its content is unseen or dealt with."""
         tag = node.tag
-        if tag in _UNSEEN or _is_hidden(node):
+        if tag in UNSEEN or is_hidden(node):
             return False
         if tag == "br":
             self.inline.append("\n")
             return False
-        if tag not in _BLOCKS:
+        if tag not in BLOCKS:
             return True
         self._flush()
         if tag in _HEADINGS:
-            self.builder.heading(_text(node), _HEADINGS[tag])
+            self.builder.heading(text_of(node), _HEADINGS[tag])
             return False
         if tag == "pre":
             self.builder.open("code")
-            self.builder.verbatim(_text(node, verbatim=True))
+            self.builder.verbatim(text_of(node, verbatim=True))
             self.builder.close()
             return False
-        if tag == "table" and _is_data(node):
+        if tag == "table" and is_data(node):
             self._table(node)
             return False
         if tag in ("ul", "menu", "dir"):
@@ -180,7 +141,7 @@ class _Page:
         return True
 
     def _leave(self, tag: str) -> None:
-        if tag not in _BLOCKS:
+        if tag not in BLOCKS:
             return
         self._flush()
         if tag in ("ul", "menu", "dir", "ol") and self.lists:
@@ -209,70 +170,8 @@ class _Page:
 
     def _table(self, table: Any) -> None:
         caption = table.css_first("caption")
-        label = _text(caption) if caption is not None else ""
+        label = text_of(caption) if caption is not None else ""
         if label:
             self.builder.block(label)
-        rows, header_rows = _grid(table)
+        rows, header_rows = grid(table)
         add_table(self.builder, rows, header_rows=header_rows or None, label=label)
-
-
-def _is_hidden(node: Any) -> bool:
-    attributes = node.attributes
-    if not attributes:
-        return False
-    return "hidden" in attributes or bool(_HIDDEN_STYLE.search(attributes.get("style") or ""))
-
-
-def _is_data(table: Any) -> bool:
-    """Whether a table holds data; tables that lay out a page hold blocks, tables or one column."""
-    if len(table.css("table")) > 1 or table.css_first("h1, h2, h3, h4, h5, h6, ul, ol, pre") is not None:
-        return False
-    return any(len([cell for cell in row.iter() if cell.tag in ("td", "th")]) > 1 for row in table.css("tr"))
-
-
-def _grid(table: Any) -> tuple[list[list[str]], int]:
-    """The cells by row and column, spanning cells repeated, and how many rows at the top are a header."""
-    rows: list[list[str]] = []
-    carried: dict[tuple[int, int], str] = {}
-    header_rows = 0
-    for number, row in enumerate(row for row in table.css("tr") if not _is_hidden(row)):
-        cells: list[str] = []
-        found = [cell for cell in row.iter() if cell.tag in ("td", "th")]
-        for cell in found:
-            while (number, len(cells)) in carried:
-                cells.append(carried.pop((number, len(cells))))
-            text = "" if _is_hidden(cell) else _text(cell)
-            for _ in range(_span(cell, "colspan")):
-                for below in range(1, _span(cell, "rowspan")):
-                    carried[number + below, len(cells)] = text
-                cells.append(text)
-        while (number, len(cells)) in carried:
-            cells.append(carried.pop((number, len(cells))))
-        names = all(cell.tag == "th" for cell in found) or (row.parent is not None and row.parent.tag == "thead")
-        if found and names and header_rows == len(rows):
-            header_rows += 1
-        rows.append(cells)
-    return rows, header_rows
-
-
-def _span(cell: Any, name: str) -> int:
-    value = cell.attributes.get(name) or ""
-    return min(max(int(value), 1), 100) if re.fullmatch(r"\d{1,4}", value) else 1
-
-
-def _text(root: Any, *, verbatim: bool = False) -> str:
-    """All visible text in an element."""
-    parts: list[str] = []
-    stack = list(reversed(list(root.iter(include_text=True))))
-    while stack:
-        node = stack.pop()
-        if node.tag == "-text":
-            parts.append(node.text_content or "")
-        elif node.tag == "br":
-            parts.append("\n")
-        elif node.tag not in _UNSEEN and not _is_hidden(node):
-            if node.tag in _BLOCKS and not verbatim:
-                parts.append(" ")
-            stack.extend(reversed(list(node.iter(include_text=True))))
-    text = "".join(parts)
-    return text if verbatim else _SPACE.sub(" ", text).strip()

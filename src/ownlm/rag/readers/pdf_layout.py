@@ -137,6 +137,9 @@ def _goes_on(lines: list[Line], start: int, position: int, level: int, form: Typ
     """Whether ``lines[position]`` belongs to the block that ``lines[start]`` began."""
     first, above, line = lines[start], lines[position - 1], lines[position]
     step = above.baseline - line.baseline
+    if step < -2 * line.height and not level and not line.fixed:  # the next column
+        same = abs(above.height - line.height) <= 0.12 * above.height
+        return same and ends_open(above.text) and line.text[0].islower()
     if line.fixed or not 0 < step <= 1.35 * max(form.leading, 1.0) * line.height:
         return False
     if abs(above.height - line.height) > 0.12 * above.height or _level(lines, position, form) != level:
