@@ -10,6 +10,7 @@ for. Pipes, sockets and devices are never opened. Order is by name, as bytes, so
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -165,10 +166,7 @@ def _link(path: str, top: str) -> str:
     except OSError as error:
         if not os.path.lexists(path):
             return "is gone"
-        loops = (
-            getattr(error, "errno", None) == 40 or "loop" in str(error).lower() or "many levels" in str(error).lower()
-        )
-        return "a link that leads to itself" if loops else "a link that leads nowhere"
+        return "a link that leads to itself" if error.errno == errno.ELOOP else "a link that leads nowhere"
     if Path(path).is_relative_to(target):
         return "a link to a folder above it"
     if Path(target).is_relative_to(top):
