@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from ownlm.errors import CorruptModel, NotFound
 from ownlm.files import atomic_write
+from ownlm.formats import FORMATS, bfloat16
 
 # What NumPy has no type for is kept as the raw bits (bfloat16 as uint16).
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -56,16 +57,28 @@ class Tensor:
     name: str
     dtype: str
     array: NDArray[Any]
+    format: str = ""
+    """Name in ``FORMATS`` of the blocks that ``array`` (U8 [..., K / block * bytes]) holds; "" for plain numbers."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape that the header states."""
+        """The shape as stored: that of ``array``."""
         return self.array.shape
 
+    @property
+    def weights_shape(self) -> tuple[int, ...]:
+        """The shape counted in weights: what ``shape`` is for plain numbers, [..., K] for blocks."""
+        if not self.format:
+            return self.shape
+        form = FORMATS[self.format]
+        return (*self.shape[:-1], self.shape[-1] // form.bytes * form.block)
+
     def float32(self) -> NDArray[np.float32]:
-        """The values as float32: the view itself for F32, a converted copy for F64, F16 and BF16."""
+        """The values as float32: the view itself for F32, a converted copy for F64, F16, BF16 and blocks."""
+        if self.format:
+            return FORMATS[self.format].dequantize(self.array)
         if self.dtype == "BF16":
-            return (self.array.astype(np.uint32) << 16).view(np.float32)
+            return bfloat16.to_float32(self.array)
         if self.dtype not in ("F64", "F32", "F16"):
             raise CorruptModel(f"tensor {self.name} is {self.dtype}: floating-point values were expected here")
         return self.array.astype(np.float32, copy=False)
