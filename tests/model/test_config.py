@@ -21,9 +21,9 @@ def load(folder: Path, **changes: object) -> ModelConfig:
 
 
 def test_values_keep_the_checkpoints_names(tmp_path: Path) -> None:
-    config = load(tmp_path, quantization_config=Q8, hidden_act="gelu_new")
+    config = load(tmp_path, quantization_config={**Q8, "outlier_channels": [1, 5]}, hidden_act="gelu_new")
     assert (config.hidden_size, config.head_size, config.activation) == (32, 8, "gelu_tanh")
-    assert config.quantization_config == QuantizationConfig("ownlm", "q8_0", 32)
+    assert config.quantization_config == QuantizationConfig("ownlm", "q8_0", 32, (1, 5))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,13 @@ def test_values_keep_the_checkpoints_names(tmp_path: Path) -> None:
         ({"quantization_config": {"quant_method": "gptq"}}, UnsupportedModel, "'gptq'.*supported: 'ownlm' with q8_0"),
         ({"quantization_config": {**Q8, "format": "q1"}}, UnsupportedModel, "'q1'"),
         ({"quantization_config": {**Q8, "block_size": 64}}, CorruptModel, "block_size is 64"),
+        (
+            {"quantization_config": {**Q8, "outlier_channels": [32]}},
+            CorruptModel,
+            r"outlier_channels is \[32\], not rising",
+        ),
+        ({"quantization_config": {**Q8, "outlier_channels": [3, 3]}}, CorruptModel, "not rising within 32"),
+        ({"quantization_config": {**Q8, "outlier_channels": ["3"]}}, CorruptModel, "not a list of numbers"),
         ({"quantization_config": "q8_0"}, CorruptModel, "not an object"),
         ({"hidden_size": 33}, CorruptModel, "4 num_attention_heads do not divide"),
         ({"hidden_size": "32"}, CorruptModel, "hidden_size is '32'"),

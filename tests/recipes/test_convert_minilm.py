@@ -9,11 +9,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from ownlm.formats import q8_0
 
 from ownlm import hub
 from ownlm.engine import Embedder
 from ownlm.errors import CorruptModel, NotFound
+from ownlm.formats import q8_0
 from ownlm.model import checkpoint
 from tiny_bert import CONFIG, write_model
 

@@ -46,9 +46,9 @@ def test_nothing_is_padded_or_cut_unless_asked() -> None:
 
 
 def test_count_and_offsets_leave_special_tokens_out() -> None:
-    text = "The fee is £12."
+    text = "The fee is $12."
     assert SHIPPED.count(text) == 6
-    assert [text[a:b] for a, b in SHIPPED.offsets(text)] == ["The", "fee", "is", "£", "12", "."]
+    assert [text[a:b] for a, b in SHIPPED.offsets(text)] == ["The", "fee", "is", "$", "12", "."]
     assert SHIPPED.count("") == 0
     assert SHIPPED.offsets("") == []
 

@@ -35,7 +35,7 @@ WINDOW = 1024
 class Embedder:
     """An encoder with its tokenizer. Any number of threads may call it.
 
-    What is batched together changes a vector by no more than the last bits of float32.
+    What else is in a batch does not change a vector (native side: to the last bit).
     """
 
     def __init__(

@@ -28,11 +28,16 @@ FORMATS = ("q8_0",)
 
 @dataclass(frozen=True, slots=True)
 class QuantizationConfig:
-    """How quantized weights are stored. ``format`` q8_0: GGML block rows, U8 of shape [N, K / 32 * 34]."""
+    """How quantized weights are stored. ``format`` q8_0: GGML block rows, U8 of shape [N, K / 32 * 34].
+
+    ``outlier_channels`` of the hidden states are so large that a side which quantizes activations keeps them apart
+    from the block they are in, whose other 31 would lose their precision (Dettmers et al. 2022, arXiv:2208.07339).
+    """
 
     quant_method: str
     format: str
     block_size: int
+    outlier_channels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +133,7 @@ def _bert(path: Path, raw: Mapping[str, Any]) -> BertConfig:
         max_position_embeddings=_count(path, raw, "max_position_embeddings"),
         type_vocab_size=_count(path, raw, "type_vocab_size"),
         layer_norm_eps=float(eps),
-        quantization_config=_quantization(path, raw.get("quantization_config")),
+        quantization_config=_quantization(path, raw.get("quantization_config"), hidden),
     )
 
 
@@ -139,7 +144,7 @@ def _count(path: Path, raw: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _quantization(path: Path, raw: object) -> QuantizationConfig | None:
+def _quantization(path: Path, raw: object, hidden: int) -> QuantizationConfig | None:
     if raw is None:
         return None
     if not isinstance(raw, dict):
@@ -151,7 +156,12 @@ def _quantization(path: Path, raw: object) -> QuantizationConfig | None:
         )
     if block != 32:
         raise CorruptModel(f"{path}: quantization_config.block_size is {block!r}; {form} has blocks of 32")
-    return QuantizationConfig(method, form, block)
+    outliers = raw.get("outlier_channels", [])
+    if not isinstance(outliers, list) or any(type(channel) is not int for channel in outliers):
+        raise CorruptModel(f"{path}: quantization_config.outlier_channels is {outliers!r}, not a list of numbers")
+    if sorted(set(outliers)) != outliers or (outliers and not 0 <= outliers[0] <= outliers[-1] < hidden):
+        raise CorruptModel(f"{path}: quantization_config.outlier_channels is {outliers}, not rising within {hidden}")
+    return QuantizationConfig(method, form, block, tuple(outliers))
 
 
 _FAMILIES: dict[str, tuple[type[ModelConfig], Callable[[Path, Mapping[str, Any]], ModelConfig]]] = {

@@ -24,16 +24,21 @@ def encoder_params(config: BertConfig, tensors: Mapping[str, Tensor]) -> Encoder
     """
     take = _Take(tensors)
     hidden, inner = config.hidden_size, config.intermediate_size
+    outliers = config.quantization_config.outlier_channels if config.quantization_config else ()
 
     def norm(name: str) -> NormWeight:
         return NormWeight(
             take.vector(f"{name}.weight", hidden), take.vector(f"{name}.bias", hidden), config.layer_norm_eps
         )
 
-    def linear(rows: int, columns: int, *names: str) -> LinearWeight:
+    def linear(rows: int, columns: int, *names: str, outliers: tuple[int, ...] = ()) -> LinearWeight:
+        matrices = tuple(take.matrix(f"{name}.weight", rows, columns) for name in names)
+        if len({matrix.format for matrix in matrices}) > 1:
+            raise CorruptModel(f"tensors {', '.join(names)} are stored in different formats: quantize all or none")
         return LinearWeight(
-            tuple(take.matrix(f"{name}.weight", rows, columns) for name in names),
+            matrices,
             tuple(take.vector(f"{name}.bias", rows) for name in names),
+            outliers if matrices[0].format == "q8_0" else (),
         )
 
     def table(name: str, rows: int) -> EmbeddingWeight:
@@ -42,10 +47,10 @@ def encoder_params(config: BertConfig, tensors: Mapping[str, Tensor]) -> Encoder
     def layer(at: str) -> EncoderLayer:
         qkv = [f"{at}.attention.self.{part}" for part in ("query", "key", "value")]
         return EncoderLayer(
-            qkv=linear(hidden, hidden, *qkv),
+            qkv=linear(hidden, hidden, *qkv, outliers=outliers),
             attention_output=linear(hidden, hidden, f"{at}.attention.output.dense"),
             attention_norm=norm(f"{at}.attention.output.LayerNorm"),
-            intermediate=linear(inner, hidden, f"{at}.intermediate.dense"),
+            intermediate=linear(inner, hidden, f"{at}.intermediate.dense", outliers=outliers),
             output=linear(hidden, inner, f"{at}.output.dense"),
             output_norm=norm(f"{at}.output.LayerNorm"),
         )

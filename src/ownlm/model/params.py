@@ -35,10 +35,19 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class LinearWeight:
-    """y = x W^T + b. Several matrices are stacked by rows: query, key and value become one."""
+    """y = x W^T + b. Several matrices are stacked by rows: query, key and value become one.
+
+    ``outliers`` are the channels of x that a side which quantizes x keeps apart (see ``QuantizationConfig``).
+    """
 
     matrices: tuple[Matrix, ...]
     biases: tuple[NDArray[np.float32], ...] = ()
+    outliers: tuple[int, ...] = ()
+
+    @property
+    def format(self) -> str:
+        """The one format of all its matrices."""
+        return self.matrices[0].format
 
 
 @dataclass(frozen=True, slots=True)
