@@ -78,3 +78,21 @@ def test_dot_i8_is_exact(isa: str, rng: np.random.Generator, width: int) -> None
     assert native.dot_i8(vectors[:0], vectors[0]).shape == (0,)
     with pytest.raises(ValueError, match="query has shape"):
         native.dot_i8(vectors, np.zeros(width + 1, np.int8))
+
+
+def test_results_outlive_their_call_and_share_no_memory(rng: np.random.Generator) -> None:
+    """Dropped results are used again for later ones, never those that are still held."""
+    x = rng.standard_normal((200, 384), dtype=np.float32)
+    weight, bias = np.ones(384, np.float32), np.zeros(384, np.float32)
+    first = native.layer_norm(x, weight, bias, 1e-5)
+    kept = first.copy()
+    others = [native.layer_norm(x * n, weight, bias, 1e-5) for n in range(5)]
+    assert np.array_equal(first, kept)
+    assert not any(np.shares_memory(first, other) for other in others)
+    view = first[10:20]
+    address = first.ctypes.data
+    del first, others
+    native.layer_norm(x * 7, weight, bias, 1e-5)
+    assert np.array_equal(view, kept[10:20])
+    del view
+    assert native.layer_norm(x, weight, bias, 1e-5).ctypes.data == address

@@ -166,7 +166,7 @@ def linear(
     """
     kernels = _load()
     if out is None:
-        out = _empty(_rows(x), w.rows)
+        out = kernels.empty(_rows(x), w.rows)
     kernels.linear(x, w, bias, residual, activation, out)
     return out
 
@@ -183,7 +183,7 @@ def embed_sum(ids: Sequence[NDArray[np.int32]], tables: Sequence[NDArray[Any]], 
         if not ids or not tables or tables[0].ndim != 2:
             raise ValueError("embed needs ids and as many tables of two axes")
         columns = tables[0].shape[1]
-        out = _empty(len(ids[0]), columns if tables[0].itemsize == 4 else columns // 34 * 32)
+        out = kernels.empty(len(ids[0]), columns if tables[0].itemsize == 4 else columns // 34 * 32)
     kernels.embed(list(ids), list(tables), out)
     return out
 
@@ -194,7 +194,7 @@ def layer_norm(
     """Layer norm over the last axis of x + residual: x [T, D]. ``out`` may be ``x`` or ``residual``."""
     kernels = _load()
     if out is None:
-        out = _empty(_rows(x), x.shape[1])
+        out = kernels.empty(_rows(x), x.shape[1])
     kernels.layer_norm(x, weight, bias, eps, residual, out)
     return out
 
@@ -208,7 +208,7 @@ def attention_varlen(
     """
     kernels = _load()
     if out is None:
-        out = _empty(_rows(qkv), qkv.shape[1] // 3)
+        out = kernels.empty(_rows(qkv), qkv.shape[1] // 3)
     kernels.attention_varlen(qkv, cu_seqlens, heads, scale, out)
     return out
 
@@ -217,7 +217,7 @@ def mean_pool(x: Floats, cu_seqlens: NDArray[np.int32], normalize: bool, out: Fl
     """Mean of each sequence's rows, [T, D] to [B, D], brought to length 1 if ``normalize``; zeros for an empty one."""
     kernels = _load()
     if out is None:
-        out = _empty(max(0, len(cu_seqlens) - 1), x.shape[1] if x.ndim == 2 else 0)
+        out = kernels.empty(max(0, len(cu_seqlens) - 1), x.shape[1] if x.ndim == 2 else 0)
     kernels.mean_pool(x, cu_seqlens, normalize, out)
     return out
 
@@ -239,9 +239,3 @@ def _rows(x: Floats) -> int:
     if x.ndim != 2:
         raise ValueError(f"x has shape {x.shape}: it must have two axes")
     return len(x)
-
-
-def _empty(rows: int, columns: int) -> Floats:
-    import numpy as np
-
-    return np.empty((rows, columns), np.float32)

@@ -1,10 +1,12 @@
 // ownlm.native._kernels: checks arguments, lets go of the GIL, calls the drivers.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 
+#include "arena.h"
 #include "array.h"
 #include "cpu.h"
 #include "drivers.h"
@@ -39,6 +41,21 @@ Array check_starts(nb::handle object, int64_t rows) {
   for (int64_t i = 1; i < n; ++i)
     if (s[i] < s[i - 1]) refuse("cu_seqlens falls at position " + std::to_string(i));
   return starts;
+}
+
+// A float32 array [rows, columns] whose memory goes back to the arena when NumPy drops it.
+nb::ndarray<nb::numpy, float> empty(size_t rows, size_t columns) {
+  struct Owned {
+    void* data;
+    size_t bytes;
+    ~Owned() { arena::give_back(data, bytes); }
+  };
+  const size_t bytes = rows * columns * sizeof(float);
+  if (columns && rows > SIZE_MAX / sizeof(float) / columns) throw std::bad_alloc();
+  Owned* owned = new Owned{arena::take(bytes), bytes};
+  nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<Owned*>(p); });
+  const size_t shape[] = {rows, columns};
+  return nb::ndarray<nb::numpy, float>(owned->data, 2, shape, owner);
 }
 
 Weight pack_f32_checked(nb::handle object) {
@@ -172,6 +189,7 @@ NB_MODULE(_kernels, m) {
     nb::gil_scoped_release nogil;
     pool::set_threads(n);
   }, "n"_a);
+  m.def("empty", &empty, "rows"_a, "columns"_a);
   m.def("pack_f32", &pack_f32_checked, "w"_a);
   m.def("pack_q8_0", &pack_q8_0_checked, "blocks"_a);
   m.def("linear", &linear_checked, "x"_a, "w"_a, "bias"_a.none(), "residual"_a.none(), "activation"_a, "out"_a);

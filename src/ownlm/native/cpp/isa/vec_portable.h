@@ -1,4 +1,4 @@
-// A vector of 4 floats in plain C++: compilers turn these loops into SSE2 or NEON.
+// A vector of 4 floats in plain C++: SSE2, NEON, or whatever the compiler has.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -6,40 +6,70 @@
 namespace ownlm {
 namespace {
 
+#if defined(__GNUC__)
+// GCC's and Clang's own vectors, for any processor; left as an array, loops over V stay scalar there.
+typedef float V __attribute__((vector_size(16)));
+typedef int32_t VI __attribute__((vector_size(16)));
+constexpr int kWidth = 4;
+inline V load(const float* p) { V r; std::memcpy(&r, p, sizeof r); return r; }
+inline void store(float* p, V a) { std::memcpy(p, &a, sizeof a); }
+inline float lane(V a, int i) { return a[i]; }
+inline V set1(float x) { return V{x, x, x, x}; }
+inline V set4(float a, float b, float c, float d) { return V{a, b, c, d}; }
+inline V add(V a, V b) { return a + b; }
+inline V sub(V a, V b) { return a - b; }
+inline V mul(V a, V b) { return a * b; }
+inline V div(V a, V b) { return a / b; }
+inline V vmax(V a, V b) { return a > b ? a : b; }
+inline V vmin(V a, V b) { return a < b ? a : b; }
+inline V vabs(V a) { return (V)((VI)a & 0x7fffffff); }
+// 2^n for whole n in [-126, 127]
+inline V pow2(V n) { return (V)((__builtin_convertvector(n, VI) + 127) << 23); }
+#else
 struct V { float v[4]; };
 constexpr int kWidth = 4;
-
 #define OWNLM_LANES for (int i = 0; i < 4; ++i)
 inline V load(const float* p) { V r; std::memcpy(&r, p, sizeof r); return r; }
 inline void store(float* p, V a) { std::memcpy(p, &a, sizeof a); }
-inline V load_n(const float* p, int n) { V r; OWNLM_LANES r.v[i] = i < n ? p[i] : 0.0f; return r; }
-inline void store_n(float* p, V a, int n) { for (int i = 0; i < n && i < 4; ++i) p[i] = a.v[i]; }
-inline V set1(float x) { V r; OWNLM_LANES r.v[i] = x; return r; }
+inline float lane(V a, int i) { return a.v[i]; }
+inline V set1(float x) { return {{x, x, x, x}}; }
+inline V set4(float a, float b, float c, float d) { return {{a, b, c, d}}; }
 inline V add(V a, V b) { OWNLM_LANES a.v[i] += b.v[i]; return a; }
 inline V sub(V a, V b) { OWNLM_LANES a.v[i] -= b.v[i]; return a; }
 inline V mul(V a, V b) { OWNLM_LANES a.v[i] *= b.v[i]; return a; }
 inline V div(V a, V b) { OWNLM_LANES a.v[i] /= b.v[i]; return a; }
-inline V fma(V a, V b, V c) { OWNLM_LANES a.v[i] = a.v[i] * b.v[i] + c.v[i]; return a; }
 inline V vmax(V a, V b) { OWNLM_LANES a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
 inline V vmin(V a, V b) { OWNLM_LANES a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
 inline V vabs(V a) { OWNLM_LANES a.v[i] = a.v[i] < 0 ? -a.v[i] : a.v[i]; return a; }
-inline float sum(V a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
-inline float maximum(V a) {
-  float m = a.v[0];
-  for (int i = 1; i < 4; ++i) m = a.v[i] > m ? a.v[i] : m;
-  return m;
-}
 // 2^n for whole n in [-126, 127]
 inline V pow2(V n) {
   V r;
   OWNLM_LANES {
-    int32_t bits = (static_cast<int32_t>(n.v[i]) + 127) << 23;
+    const int32_t bits = (static_cast<int32_t>(n.v[i]) + 127) << 23;
     std::memcpy(&r.v[i], &bits, 4);
   }
   return r;
 }
+#undef OWNLM_LANES
+#endif
+
+inline V load_n(const float* p, int n) {
+  if (n >= 4) return load(p);
+  return set4(n > 0 ? p[0] : 0.0f, n > 1 ? p[1] : 0.0f, n > 2 ? p[2] : 0.0f, 0.0f);
+}
+inline void store_n(float* p, V a, int n) {
+  if (n >= 4) return store(p, a);
+  for (int i = 0; i < n; ++i) p[i] = lane(a, i);
+}
+inline V fma(V a, V b, V c) { return add(mul(a, b), c); }
+inline float sum(V a) { return (lane(a, 0) + lane(a, 2)) + (lane(a, 1) + lane(a, 3)); }
+inline float maximum(V a) {
+  float m = lane(a, 0);
+  for (int i = 1; i < 4; ++i) m = lane(a, i) > m ? lane(a, i) : m;
+  return m;
+}
 // to the nearest whole number, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits for the fraction
-inline V nearest(V x) { V m = set1(12582912.0f); return sub(add(x, m), m); }
+inline V nearest(V x) { const V m = set1(12582912.0f); return sub(add(x, m), m); }
 
 inline float half_to_float(uint16_t h) {
   const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16;
@@ -57,16 +87,19 @@ inline float half_to_float(uint16_t h) {
   std::memcpy(&f, &bits, 4);
   return f;
 }
-inline V load_half(const uint16_t* p) { V r; OWNLM_LANES r.v[i] = half_to_float(p[i]); return r; }
-inline V load_i8(const int8_t* p) { V r; OWNLM_LANES r.v[i] = static_cast<float>(p[i]); return r; }
+inline V load_half(const uint16_t* p) {
+  return set4(half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3]));
+}
+inline V load_i8(const int8_t* p) {
+  return set4(static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3]));
+}
 // stores whole numbers in [-128, 127] as bytes and adds them to the running sum
 inline void store_i8(int8_t* p, V a, int32_t& total) {
-  OWNLM_LANES {
-    p[i] = static_cast<int8_t>(a.v[i]);
+  for (int i = 0; i < 4; ++i) {
+    p[i] = static_cast<int8_t>(lane(a, i));
     total += p[i];
   }
 }
-#undef OWNLM_LANES
 
 }  // namespace
 }  // namespace ownlm
