@@ -72,6 +72,7 @@ def goes_on(pool: ReaderPool) -> bool:
         ("import ctypes; ctypes.string_at(0)", "crashed"),
         ("import os; os._exit(3)", r"crashed \(exit status 3\)"),
         ("import os; os.kill(os.getpid(), 9)", r"crashed"),
+        ("import no_such_module", "cannot be loaded.*no_such_module"),
         ("raise RuntimeError('x' * 10000)", "damaged.*RuntimeError"),
         ("def f(): f()\nf()", "damaged.*RecursionError"),
         ("text = 'a\\x1b[31mb'", "control characters"),

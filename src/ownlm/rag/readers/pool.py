@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +13,9 @@ from ownlm.rag.readers import protocol
 from ownlm.rag.readers.file import Snapshot, snapshot
 from ownlm.rag.readers.limits import Limits
 from ownlm.rag.types import Extracted
+from ownlm.worker.process import Process, WorkerFailed, module_command
 
 FILES_PER_WORKER = 500  # then a new one, so that no parser's leak and no document's mischief lasts
-PACKAGE_ROOT = Path(__file__).parents[3]
 
 
 class Read(NamedTuple):
@@ -105,105 +101,34 @@ class ReaderPool:
 
 
 def worker_command(limits: Limits) -> list[str]:
-    """How a worker is started: no site packages set up (the path is given), nothing from the current folder."""
-    return [sys.executable, "-S", "-P", "-m", "ownlm.rag.readers.worker", str(limits.memory_bytes)]
+    return module_command("ownlm.rag.readers.worker", limits.memory_bytes)
 
 
-class _Worker:
-    """One process and the pipes to it. Used by one thread at a time."""
+class _Worker(Process):
+    """One process that parses."""
 
     def __init__(self, limits: Limits) -> None:
+        super().__init__(worker_command(limits))
         self.limits = limits
         self.served = 0
-        self.alive = True
-        self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            worker_command(limits),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            cwd=PACKAGE_ROOT,
-            bufsize=0,
-        )
 
     def parse(self, shot: Snapshot) -> Extracted:
         """Send a document, take the answer. On anything unexpected the process is ended and the file blamed."""
         self.served += 1
-        overdue = threading.Event()
-        timer = threading.Timer(self.limits.seconds, self._kill_overdue, [overdue])
-        timer.daemon = True
-        timer.start()
+        request = (protocol.request(Path(shot.name).name, shot.data, self.limits), shot.data)
         try:
-            message = self._exchange(shot)
-            self.alive = message.get("last") is not True
+            message = self.exchange(request, protocol.max_response(self.limits), self.limits.seconds)
             return protocol.outcome(message, self.limits)
-        except (EOFError, OSError, protocol.BrokenWorker) as failure:
-            self.alive = False
-            self._process.kill()
-            status = self._process.wait()
-            raise self._blame(failure, status, overdue.is_set()) from None
-        except DocumentError:
-            raise
-        except BaseException:  # Ctrl-C: a half-read answer must not be taken for the next file's
-            self.alive = False
-            raise
-        finally:
-            timer.cancel()
-            if overdue.is_set():
-                self.alive = False
+        except WorkerFailed as failure:
+            raise self._blame(failure) from None
+        except protocol.BrokenWorker as failure:
+            raise self._blame(WorkerFailed(self.end(), False, str(failure))) from None
 
-    def _exchange(self, shot: Snapshot) -> dict[str, object]:
-        sink, source = self._process.stdin, self._process.stdout
-        assert sink is not None
-        assert source is not None
-        for part in (protocol.request(Path(shot.name).name, shot.data, self.limits), shot.data):
-            view = memoryview(part)
-            while view:
-                view = view[sink.write(view) :]
-        return protocol.read_message(
-            lambda size: protocol.exactly(source.read, size), protocol.max_response(self.limits)
-        )
-
-    def _kill_overdue(self, overdue: threading.Event) -> None:
-        overdue.set()
-        self._process.kill()
-
-    def _blame(self, failure: Exception, status: int, overdue: bool) -> DocumentError:
-        if overdue:
+    def _blame(self, failure: WorkerFailed) -> DocumentError:
+        if failure.overdue:
             return DocumentTooLarge(f"takes longer to read than {self.limits.seconds:g} s")
-        if status == -getattr(signal, "SIGXCPU", 0) != 0:
+        if failure.out_of_cpu:
             return DocumentTooLarge(f"takes more than {self.limits.cpu_seconds} s of processor time to read")
-        if isinstance(failure, protocol.BrokenWorker):
-            return UnreadableDocument(f"its reader answered with {failure}: the file may be hostile")
-        return UnreadableDocument(f"its reader crashed ({_ending(status)}): the file may be damaged")
-
-    def running(self) -> bool:
-        return self.alive and self._process.poll() is None
-
-    def stop(self) -> None:
-        """End the process, by the end of its input if it is idle."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        if not self.alive:
-            self._process.kill()
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def _ending(status: int) -> str:
-    if status < 0:
-        with contextlib.suppress(ValueError):
-            return signal.Signals(-status).name
-    return f"exit status {status}"
-
-
-def _environment() -> dict[str, str]:
-    """What the worker sees: where modules are, and nothing that is the user's (no keys, no tokens)."""
-    path = [str(PACKAGE_ROOT), *(str(Path(entry).absolute()) for entry in sys.path if entry and Path(entry).exists())]
-    kept = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)), "PYTHONUTF8": "1"}
+        if failure.broken:
+            return UnreadableDocument(f"its reader answered with {failure.broken}: the file may be hostile")
+        return UnreadableDocument(f"its reader crashed ({failure}): the file may be damaged")

@@ -9,9 +9,7 @@ given to them, and the text and every mark are checked against the rules of ``Ex
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -19,8 +17,9 @@ from ownlm.errors import DocumentError, DocumentTooLarge, UnreadableDocument
 from ownlm.rag.readers.clean import FORBIDDEN, one_line
 from ownlm.rag.readers.limits import MIB, Limits
 from ownlm.rag.types import Extracted, Mark, MarkKind
+from ownlm.worker.frames import BrokenWorker as BrokenWorker
+from ownlm.worker.frames import frame as frame
 
-PREFIX = 4
 MAX_REQUEST = 64 * 1024
 ERRORS: dict[str, type[DocumentError]] = {
     "UnreadableDocument": UnreadableDocument,
@@ -29,42 +28,6 @@ ERRORS: dict[str, type[DocumentError]] = {
 KINDS = frozenset(get_args(MarkKind))
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]{1,100}")
 _SENTENCE = 2000  # characters of a reason or note that are passed on
-
-
-class BrokenWorker(Exception):
-    """The worker ended, or said something that is not in the protocol."""
-
-
-def frame(message: dict[str, Any]) -> bytes:
-    """A message with its length before it."""
-    body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return len(body).to_bytes(PREFIX, "big") + body
-
-
-def read_message(read: Callable[[int], bytes], limit: int) -> dict[str, Any]:
-    """The next message. Raises EOFError at the end, BrokenWorker when it is none."""
-    size = int.from_bytes(read(PREFIX), "big")
-    if size > limit:
-        raise BrokenWorker(f"a message of {size} bytes")
-    try:
-        message = json.loads(read(size).decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise BrokenWorker("a message that is not JSON") from None
-    if not isinstance(message, dict):
-        raise BrokenWorker("a message that is not an object")
-    return message
-
-
-def exactly(read: Callable[[int], bytes], size: int) -> bytes:
-    """``size`` bytes from a stream that may give fewer at a time. Raises EOFError when it ends before."""
-    parts = []
-    while size > 0:
-        part = read(min(size, MIB))
-        if not part:
-            raise EOFError
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def max_response(limits: Limits) -> int:
