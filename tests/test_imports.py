@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "ownlm"
 # Low to high; a module may import from lower layers and its own. Names on one line never import each other.
 LAYERS = [
     ["errors"],
-    ["files", "home"],
+    ["files", "home", "worker"],
     ["hub"],
     ["formats"],
     ["tokenizer"],
