@@ -27,16 +27,20 @@ from pathlib import Path
 from indexing_support import HashEncoder
 from ownlm.rag import sync as module
 from ownlm.rag.store import Store
+from ownlm.rag.store_database import Database
 
-class Slow(HashEncoder):
-    def encode(self, texts, on_progress=None):
-        time.sleep(0.02)
-        return super().encode(texts)
+opened = Database._open
 
+def slow(self):
+    connection = opened(self)
+    connection.set_trace_callback(lambda statement: time.sleep(0.002))
+    return connection
+
+Database._open = slow  # most of the time passes between two statements of a transaction: there the kill strikes
 module.BATCH = 8
 print("ready", flush=True)
 with Store.open(sys.argv[1]) as store:
-    module.sync(store, Slow(), [Path(sys.argv[2])])
+    module.sync(store, HashEncoder(), [Path(sys.argv[2])])
 """
 WORDS = ["roof", "fee", "saw", "desk", "lease", "member", "workshop", "minutes", "garden", "key", "window", "paint"]
 
