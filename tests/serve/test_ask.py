@@ -112,10 +112,10 @@ def test_an_unforeseen_failure_tells_no_secrets(library, client, monkeypatch):
 
 
 def test_a_long_wait_is_filled_with_comments(library):
-    library.delay = 0.5
+    library.delay = 0.8
     with serving(library, Settings(port=0, keep_alive_seconds=0.1)) as url:
         response = httpx.post(f"{url}/api/ask", json={"question": "lost key"}, headers=EVENTS)
-    assert response.text.count(": waiting\n\n") >= 3
+    assert response.text.count(": waiting\n\n") >= 2
     assert events(response.text)[-1][0] == "done"
 
 
@@ -133,7 +133,7 @@ def test_two_hundred_questions_at_once_are_all_answered_right(library):
 
 
 def test_a_full_line_is_told_to_come_back(library):
-    library.delay = 0.3
+    library.delay = 0.6
     settings = Settings(port=0, workers=1, max_waiting=1)
     with serving(library, settings) as url, ThreadPoolExecutor(6) as crowd, many(url) as client:
         asked = [crowd.submit(client.post, "/api/ask", json={"question": "key"}, headers=JSON) for _ in range(6)]
@@ -149,26 +149,25 @@ def test_reads_do_not_stand_behind_questions(library):
     with serving(library, Settings(port=0, workers=1)) as url, ThreadPoolExecutor(3) as crowd, many(url) as client:
         asked = [crowd.submit(client.post, "/api/ask", json={"question": "key"}) for _ in range(3)]
         time.sleep(0.2)
-        before = time.monotonic()
         assert client.get("/api/documents").status_code == 200
-        assert time.monotonic() - before < 0.8
+        assert not asked[-1].done()
         assert all(each.result().status_code == 200 for each in asked)
 
 
 def test_a_client_that_leaves_is_not_worked_for(library: FakeLibrary):
-    library.delay = 0.4
+    library.delay = 0.8
     with serving(library, Settings(port=0, workers=1)) as url:
-        threads = []
+        threads, patience = [], httpx.Timeout(10, read=0.3)
         for _ in range(3):
 
             def leave() -> None:
                 with pytest.raises(httpx.ReadTimeout):
-                    httpx.post(f"{url}/api/ask", json={"question": "key"}, headers=JSON, timeout=0.1)
+                    httpx.post(f"{url}/api/ask", json={"question": "key"}, headers=JSON, timeout=patience)
 
             threads.append(threading.Thread(target=leave))
             threads[-1].start()
         for thread in threads:
             thread.join()
-        time.sleep(1.5)
+        time.sleep(2)
         assert library.asked == 1, "a question whose client had gone was begun"
         assert library.finished == 0, "a question whose client had gone was finished"

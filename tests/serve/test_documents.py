@@ -185,7 +185,9 @@ def test_leaving_while_a_file_is_indexed_leaves_nothing_behind(library):
     library.delay = 0.3
     with serving(library) as url:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{url}/api/documents", json=body("Plan.md", b"text"), headers=JSON, timeout=0.2)
+            httpx.post(
+                f"{url}/api/documents", json=body("Plan.md", b"text"), headers=JSON, timeout=httpx.Timeout(10, read=0.2)
+            )
         time.sleep(1)
     assert len(library.documents()) == 2 and not list(library.home.glob("uploads/*"))
 

@@ -244,7 +244,7 @@ def test_documents_are_removed_after_a_second_word(library: FakeLibrary, watch: 
 
 def test_files_are_added_and_watched(library: FakeLibrary, watch: Watch) -> None:
     page = watch.page
-    library.delay = 0.2
+    library.delay = 0.5
     files = [
         {"name": "Garden rota.md", "mimeType": "text/markdown", "buffer": b"The garden is watered by walruses.\n"},
         {"name": "scan.pdf", "mimeType": "application/pdf", "buffer": b"\0"},

@@ -55,7 +55,7 @@ def host(scope: Scope, headers: Headers, settings: Settings) -> Problem | None:
         return None
     shown = found[0] if found else ", ".join(values) or "missing"
     return Problem(
-        421, f"This server does not answer to the host {shown!r}: add it with --allowed-host", code="host_not_allowed"
+        421, f"This server does not answer to the host {shown!r}: add it with --allow-host", code="host_not_allowed"
     )
 
 

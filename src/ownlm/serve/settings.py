@@ -53,7 +53,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise InvalidSetting("--port", self.port, "give a port from 0 (any free one) to 65535")
-        for setting, names in (("--host", (self.host,)), ("--allowed-host", self.allowed_hosts)):
+        for setting, names in (("--host", (self.host,)), ("--allow-host", self.allowed_hosts)):
             for name in names:
                 if not _HOST.fullmatch(name):
                     raise InvalidSetting(
