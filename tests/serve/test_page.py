@@ -266,6 +266,20 @@ def test_files_are_added_and_watched(library: FakeLibrary, watch: Watch) -> None
     assert "otters" in page.inner_text(".claim blockquote")
 
 
+def test_a_crowd_of_files_is_told_in_one_line_and_can_be_cancelled(library: FakeLibrary, watch: Watch) -> None:
+    page = watch.page
+    library.delay = 0.3
+    texts = [f"Text number {number}.\n".encode() for number in range(30)]
+    files = [{"name": f"{at}.md", "mimeType": "text/markdown", "buffer": text} for at, text in enumerate(texts)]
+    page.set_input_files("#files", files)
+    eventually(lambda: page.locator(".batch").count() == 1)
+    eventually(lambda: re.search(r"^1 of 30 files done · 1 chunk · \d+ s left", page.inner_text(".batch")) is not None)
+    assert page.locator(".upload:visible").count() <= 3
+    page.get_by_role("button", name="Cancel all").click()
+    eventually(lambda: page.locator(".upload, .batch").count() == 0)
+    assert 3 <= len(library.documents()) < 10
+
+
 def test_dropped_files_are_added(library: FakeLibrary, watch: Watch) -> None:
     watch.page.evaluate(
         """() => {

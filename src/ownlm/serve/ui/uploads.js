@@ -1,11 +1,14 @@
 // Files dropped anywhere or chosen: sent one after the other, and watched while they are indexed.
 
 import { events } from "./api.js";
+import { say } from "./ask.js";
 import { byId, el, iconButton, plural, sentence } from "./dom.js";
 
-const rows = el("ul", { class: "plain uploads", "aria-label": "Files being added", "aria-live": "polite" });
+const rows = el("ul", { class: "plain uploads", "aria-label": "Files being added" });
 const listeners = [];
+const standing = new Set();
 let line = Promise.resolve();
+let notice = 0;
 let limit = Infinity;
 let show = () => {};
 
@@ -21,9 +24,68 @@ export function add(files) {
   for (const file of files) {
     const row = new Row(file);
     rows.append(row.node);
-    line = line.then(() => row.send()).then(() => listeners.forEach((listener) => listener()));
+    stand(row);
   }
 }
+
+/** Stand in line to be sent. What is listed is read again three times a second at most. */
+function stand(row, ifExists) {
+  standing.add(row);
+  total.enter(row.file);
+  line = line.then(() => row.send(ifExists)).then(() => {
+    standing.delete(row);
+    total.leave(row.file);
+    notice ||= setTimeout(() => {
+      notice = 0;
+      listeners.forEach((listener) => listener());
+    }, 300);
+  });
+}
+
+/** How far all files are that were added together: shown when there are several. */
+class Batch {
+  constructor() {
+    this.text = el("span");
+    const cancel = el("button", { type: "button", class: "quiet", onclick: () => standing.forEach((row) => row.stop()) }, "Cancel all");
+    this.node = el("li", { class: "batch" }, this.text, cancel);
+    this.reset();
+  }
+
+  reset() {
+    Object.assign(this, { files: 0, left: 0, bytes: 0, bytesLeft: 0, chunks: 0, begin: 0 });
+    this.node.remove();
+  }
+
+  enter(file) {
+    if (!this.left) this.begin = performance.now();
+    this.files += 1;
+    this.left += 1;
+    this.bytes += file.size;
+    this.bytesLeft += file.size;
+    this.say();
+  }
+
+  leave(file) {
+    this.left -= 1;
+    this.bytesLeft -= file.size;
+    if (this.left) this.say();
+    else this.reset();
+  }
+
+  say() {
+    if (this.files < 2) return;
+    rows.prepend(this.node);
+    const parts = [`${this.files - this.left} of ${plural(this.files, "file")} done`];
+    if (this.chunks) parts.push(plural(this.chunks, "chunk"));
+    const done = this.bytes - this.bytesLeft;
+    if (done) parts.push(`${duration((performance.now() - this.begin) / 1000 / done * this.bytesLeft)} left`);
+    this.text.textContent = parts.join(" · ");
+  }
+}
+
+const total = new Batch();
+
+const duration = (seconds) => seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
 
 class Row {
   constructor(file) {
@@ -33,7 +95,7 @@ class Row {
     this.note = el("span", { class: "upload-note" }, "Waiting");
     this.actions = el("span", { class: "upload-actions" });
     this.cancel = iconButton("close", `Cancel ${file.name}`, () => this.stop(), "small");
-    this.node = el("li", { class: "upload" },
+    this.node = el("li", { class: "upload waiting" },
       el("div", { class: "upload-head" }, el("span", { class: "upload-name" }, file.name), this.cancel), this.bar, this.note, this.actions);
   }
 
@@ -48,7 +110,9 @@ class Row {
 
   fail(text) {
     this.bar.remove();
+    this.node.classList.remove("waiting");
     this.node.classList.add("failed");
+    this.note.setAttribute("role", "alert");
     this.say(text);
     this.cancel.setAttribute("aria-label", "Dismiss");
     this.cancel.title = "Dismiss";
@@ -61,13 +125,16 @@ class Row {
       return;
     }
     try {
+      this.node.classList.remove("waiting");
       this.say("Sending");
       this.bar.removeAttribute("value");
       const body = { name: this.file.name, content_base64: await base64(this.file), if_exists: ifExists };
       for await (const [name, data] of events("/api/documents", body, this.abort.signal)) {
         if (name === "progress") this.progress(data);
+        else if (name === "done") total.chunks += data.report.chunks;
       }
       this.node.remove();
+      say(`${this.file.name} was added.`, { shown: false });
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error.code === "document_exists") this.choose();
@@ -78,7 +145,7 @@ class Row {
   progress({ done, total, chunks, seconds_left: left }) {
     if (total) this.bar.value = done / total;
     const parts = ["Indexing", `${done} of ${plural(total, "document")}`, plural(chunks, "chunk")];
-    if (left !== null) parts.push(`${Math.ceil(left)} s left`);
+    if (left !== null) parts.push(`${duration(left)} left`);
     this.say(parts.join(" · "));
   }
 
@@ -88,7 +155,7 @@ class Row {
       this.actions.replaceChildren();
       this.node.classList.remove("failed");
       this.note.before(this.bar);
-      line = line.then(() => this.send(value)).then(() => listeners.forEach((listener) => listener()));
+      stand(this, value);
     } }, label);
     this.actions.replaceChildren(choice("Replace it", "replace"), choice("Keep both", "keep_both"));
   }
