@@ -202,6 +202,16 @@ def test_the_matrix_follows_every_change(store: Store) -> None:
     assert found() == {"/b"}
 
 
+def test_documents_without_text_have_no_vectors(store: Store) -> None:
+    query = HashEncoder().encode(["roof"])[0]
+    store.put(version("/empty", ""))
+    store.put(version("/space", " \n\n"))
+    assert store.search_vectors(query, 5) == [] == store.search_words(["roof"], 5)
+    store.put(version("/roof", "The roof."))
+    assert len(store.search_vectors(query, 5)) == 1
+    assert [document.chunks for document in store.documents()] == [0, 1, 0]
+
+
 def test_vectors_of_another_encoder_are_not_mixed_in(store: Store) -> None:
     store.put(version("/a", "The roof.", HashEncoder(16, "one")))
     store.put(version("/b", "The roof.", HashEncoder(16, "two")))

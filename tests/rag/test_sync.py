@@ -373,12 +373,15 @@ def test_bad_names_and_loops(store: Store, docs: Path) -> None:
     assert counts(sync(store, HashEncoder(), [docs]))[0] == 0
 
 
-def test_one_line_of_ten_megabytes(store: Store, docs: Path) -> None:
-    write(docs / "line.txt", "word and more " * 300_000)
+def test_one_line_of_a_megabyte_and_one_of_ten(store: Store, docs: Path) -> None:
+    write(docs / "line.txt", "word and more " * 75_000)
+    write(docs / "longer.txt", "word and more " * 750_000)
     report = sync(store, HashEncoder(4), [docs])
-    assert report.skipped == () and report.added == 4
+    assert report.added == 4 and len(report.skipped) == 1
+    assert report.skipped[0].name.endswith("longer.txt") and "characters" in report.skipped[0].reason
     document = store.document("line.txt")
-    assert document.characters >= 4_199_000 and document.chunks > 1000
+    assert document.characters >= 1_049_000 and document.chunks > 500
+    assert_whole(store)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
