@@ -12,7 +12,7 @@ from ownlm.errors import InvalidSetting
 def test_portable_is_always_there() -> None:
     assert native.isas()[0] == "portable"
     assert native.compiled()["portable"] == "yes"
-    assert list(native.compiled()) == ["portable", "avx2", "avx512_vnni"]
+    assert list(native.compiled()) == ["portable", "avx2", "avx512_vnni", "avx512_bf16"]
     for name in native.isas():
         assert native.compiled()[name] == "yes"
 
@@ -30,5 +30,10 @@ def test_an_unknown_one_is_refused() -> None:
 def test_what_the_processor_has_is_used() -> None:
     with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
         flags = set(next(line for line in file if line.startswith("flags")).split())
-    for name, needed in [("avx2", {"avx2", "fma", "f16c"}), ("avx512_vnni", {"avx512_vnni", "avx512vl", "avx512bw"})]:
+    vnni = {"avx512_vnni", "avx512vl", "avx512bw", "avx512dq"}
+    for name, needed in [
+        ("avx2", {"avx2", "fma", "f16c"}),
+        ("avx512_vnni", vnni),
+        ("avx512_bf16", vnni | {"avx512_bf16"}),
+    ]:
         assert (name in native.isas()) == (needed <= flags and native.compiled()[name] == "yes")

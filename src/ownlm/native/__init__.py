@@ -102,7 +102,7 @@ def __getattr__(name: str) -> Any:
 
 
 def isa() -> str:
-    """The instruction set in use: "portable", "avx2" or "avx512_vnni"."""
+    """The instruction set in use: "portable", "avx2", "avx512_vnni", or that with bfloat16 attention, "avx512_bf16"."""
     name: str = _load().isa()
     return name
 

@@ -11,7 +11,7 @@ namespace {
 
 #if defined(OWNLM_AVX2) || defined(OWNLM_AVX512_VNNI)
 struct Features {
-  bool avx2 = false, avx512_vnni = false;
+  bool avx2 = false, avx512_vnni = false, avx512_bf16 = false;
 
   Features() {
     unsigned a, b, c, d;
@@ -26,6 +26,7 @@ struct Features {
     avx2 = ymm && fma && f16c && (b >> 5 & 1);
     const bool f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1, vnni = c >> 11 & 1;
     avx512_vnni = avx2 && zmm && f && dq && bw && vl && vnni;
+    avx512_bf16 = avx512_vnni && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
   }
 };
 #endif
@@ -44,6 +45,9 @@ std::vector<const Kernels*> usable_kernels() {
 #endif
 #if defined(OWNLM_AVX512_VNNI)
   if (features.avx512_vnni) all.push_back(avx512_vnni_kernels());
+#endif
+#if defined(OWNLM_AVX512_BF16)
+  if (features.avx512_bf16) all.push_back(avx512_bf16_kernels());
 #endif
   return all;
 }

@@ -17,10 +17,9 @@ inline void quantize(const float* x, int64_t rows, int64_t k, const Quantized& t
     const float amax = maximum(peak);
     // below 1e-36 the reciprocal would overflow; such a group is zero to float precision of anything it is added to
     const float inverse = amax > 1e-36f ? 127.0f / amax : 0.0f;
-    int32_t total = 0;
-    for (int n = 0; n < N; ++n) store_i8(to.q + i * kGroup + n * kWidth, nearest(mul(v[n], set1(inverse))), total);
+    for (int n = 0; n < N; ++n) v[n] = nearest(mul(v[n], set1(inverse)));
     to.scale[i] = amax / 127.0f;
-    to.offset[i] = -128 * total;
+    to.offset[i] = -128 * store_group(to.q + i * kGroup, v);
   }
 }
 

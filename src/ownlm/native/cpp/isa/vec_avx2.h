@@ -48,13 +48,17 @@ inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 inline V load_i8(const int8_t* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
-inline void store_i8(int8_t* p, V a, int32_t& total) {
-  const __m256i i = _mm256_cvtps_epi32(a);
-  const __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(w, w));
-  __m128i s = _mm_madd_epi16(w, _mm_set1_epi16(1));
-  s = _mm_add_epi32(s, _mm_unpackhi_epi64(s, s));
-  total += _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
+// stores a group of whole numbers in [-128, 127] as bytes; returns their sum
+inline int32_t store_group(int8_t* p, const V* v) {
+  const __m256i a = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
+  const __m256i b = _mm256_packs_epi32(_mm256_cvtps_epi32(v[2]), _mm256_cvtps_epi32(v[3]));
+  // packing works within halves: put the fours back in order
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), order));
+  const __m256i pairs = _mm256_madd_epi16(_mm256_add_epi16(a, b), _mm256_set1_epi16(1));
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
 }
 
 }  // namespace

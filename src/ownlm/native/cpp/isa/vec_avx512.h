@@ -33,10 +33,12 @@ inline float half_to_float(uint16_t h) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_c
 inline V load_i8(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
-inline void store_i8(int8_t* p, V a, int32_t& total) {
-  const __m512i i = _mm512_cvtps_epi32(a);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(i));
-  total += _mm512_reduce_add_epi32(i);
+// stores a group of whole numbers in [-128, 127] as bytes; returns their sum
+inline int32_t store_group(int8_t* p, const V* v) {
+  const __m512i a = _mm512_cvtps_epi32(v[0]), b = _mm512_cvtps_epi32(v[1]);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16), _mm512_cvtepi32_epi8(b));
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
 }
 
 }  // namespace

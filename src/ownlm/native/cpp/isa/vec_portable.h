@@ -93,12 +93,14 @@ inline V load_half(const uint16_t* p) {
 inline V load_i8(const int8_t* p) {
   return set4(static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3]));
 }
-// stores whole numbers in [-128, 127] as bytes and adds them to the running sum
-inline void store_i8(int8_t* p, V a, int32_t& total) {
-  for (int i = 0; i < 4; ++i) {
-    p[i] = static_cast<int8_t>(lane(a, i));
+// stores a group of whole numbers in [-128, 127] as bytes; returns their sum
+inline int32_t store_group(int8_t* p, const V* v) {
+  int32_t total = 0;
+  for (int i = 0; i < 32; ++i) {
+    p[i] = static_cast<int8_t>(lane(v[i / 4], i % 4));
     total += p[i];
   }
+  return total;
 }
 
 }  // namespace

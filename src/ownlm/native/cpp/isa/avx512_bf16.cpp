@@ -1,0 +1,22 @@
+#include <math.h>
+
+#include "../kernels.h"
+
+#define OWNLM_TILE_ROWS 12    // rows and
+#define OWNLM_TILE_PANELS 2  // panels of a float tile: its sums, weights and one activation fill the registers
+#include "vec_avx512.h"
+#include "math.h"
+#include "gemm.h"
+#include "ops.h"
+#include "q8_avx512.h"
+#include "attention_bf16.h"
+
+namespace ownlm {
+
+const Kernels* avx512_bf16_kernels() {
+  static const Kernels table = {"avx512_bf16", quantize, linear_f32, linear_q8_0, layer_norm, attention_bf16,
+                                mean_pool, dequantize, add_floats, dot_i8};
+  return &table;
+}
+
+}  // namespace ownlm
