@@ -176,6 +176,7 @@ def test_every_response_has_the_headers(client, path):
     headers = client.get(path, headers={"origin": str(client.base_url).rstrip("/")}).headers
     assert "default-src 'self'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "require-trusted-types-for 'script'; trusted-types 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
     assert headers["x-request-id"].startswith("req_")

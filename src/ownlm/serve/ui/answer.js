@@ -28,9 +28,11 @@ function citeButton(citation) {
 
 const ROW = /^[^|\n:]+: [^|\n]*(?: \| [^|\n:]+: [^|\n]*)+$/;
 
+const removed = () => el("blockquote", { class: "redacted" }, "This text was removed together with its document.");
+
 /** A quotation, to the letter. In a table's row ("Header: value | Header: value") the headers step back. */
 function quotation(text) {
-  if (!text) return el("blockquote", { class: "redacted" }, "This quotation was removed together with its document.");
+  if (!text) return removed();
   if (!ROW.test(text)) return el("blockquote", {}, text);
   return el("blockquote", { class: "row" }, ...text.split(/(?<= \| )/).map((cell) => {
     const [, header, value, bar] = /^([^:]+: )(.*?)( \| )?$/s.exec(cell);
@@ -70,7 +72,8 @@ export function finish(answer, { when } = {}) {
 
 function passageItem(passage) {
   const citation = { ...passage, quote: passage.text };
-  return el("figure", { class: "passage" }, el("blockquote", {}, passage.text.replace(/\n\s*\n/g, "\n")), el("figcaption", {}, citeButton(citation)));
+  const text = passage.text ? el("blockquote", {}, passage.text.replace(/\n\s*\n/g, "\n")) : removed();
+  return el("figure", { class: "passage" }, text, el("figcaption", {}, citeButton(citation)));
 }
 
 export function fail(message) {

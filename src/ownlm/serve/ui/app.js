@@ -2,6 +2,7 @@
 
 import { say } from "./ask.js";
 import { byId } from "./dom.js";
+import "./drop.js";
 import { openDocuments, refresh } from "./documents.js";
 import { openHistory } from "./history.js";
 import * as panel from "./panel.js";

@@ -48,7 +48,7 @@ async function find(citation, window, load) {
   if (citation.start === undefined) return { start: 0, end: 0 };
   const text = new Characters(window.text);
   const there = text.slice(citation.start - window.start, citation.end - window.start);
-  if (citation.quote === undefined || there === citation.quote) return { start: citation.start, end: citation.end };
+  if (!citation.quote || there === citation.quote) return { start: citation.start, end: citation.end };
   const moved = text.indexOf(citation.quote);
   if (moved >= 0) {
     const start = window.start + moved;
