@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ownlm.cli.options import Home
+from ownlm.cli.output import note, say
 from ownlm.cli.progress import indexing_progress, report
 
 
@@ -38,4 +39,9 @@ def up(
             with indexing_progress() as progress:
                 synced = library.sync(docs, on_progress=progress)
             report(synced)
-        serve(library, settings)
+        serve(library, settings, on_ready=_say_where)
+
+
+def _say_where(address: str) -> None:
+    say(address)
+    note("Open it in a browser. Ctrl-C stops it, after the answers that are under way.")
