@@ -50,6 +50,7 @@ def test_verify_names_the_file_that_differs(tmp_path: Path) -> None:
     (tmp_path / "sub/other").write_text("sub/othes")
     with pytest.raises(CorruptModel, match="other is not the file"):
         hub.verify(tmp_path)
+    assert hub.verify(tmp_path, leave_out=["sub/other"]) == ["config.json"]
     (tmp_path / "sub/other").unlink()
     with pytest.raises(CorruptModel, match="other is missing"):
         hub.verify(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ownlm import native
+from ownlm import hub, native
 from ownlm.engine import Embedder
 from ownlm.engine.batching import micro_batches
 from ownlm.errors import CorruptModel, InvalidSetting, NotFound
@@ -130,6 +131,17 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
         Embedder.load(ops="cuda")
     with pytest.raises(CorruptModel, match="vocab"):
         Embedder.load(write_model(tmp_path, vocab_size=10))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "sentence_bert_config.json"])
+def test_one_flipped_bit_of_the_shipped_folder_is_found(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(hub.resolve(), folder)
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) * 2 // 3] ^= 4
+    (folder / name).write_bytes(data)
+    with pytest.raises(CorruptModel, match=rf"{name}.*get the f"):
+        Embedder.load(folder)
 
 
 def test_torch_stays_out_and_is_named_when_asked_for() -> None:

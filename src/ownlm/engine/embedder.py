@@ -30,6 +30,8 @@ from ownlm.tokenizer import Tokenizer
 
 # Texts tokenized and sorted at a time: bounds memory, and lets progress begin early.
 WINDOW = 1024
+# What loading does not compare with SHA256SUMS: weights carry their own checksum, prose may be edited.
+_NOT_COMPARED = (checkpoint.SINGLE, "README.md", "NOTICE", "LICENSE")
 
 
 class Embedder:
@@ -68,6 +70,8 @@ class Embedder:
         """
         side = sides.load(ops)
         folder = hub.resolve(model)
+        if (folder / hub.SUMS).is_file():
+            hub.verify(folder, leave_out=_NOT_COMPARED)
         config = BertConfig.load(folder)
         pooling = PoolingConfig.load(folder, config)
         tokenizer = Tokenizer.load(folder)
