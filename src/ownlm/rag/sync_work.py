@@ -104,7 +104,7 @@ def _chunked(task: Task, state: FileState, sha256: str, extracted: Extracted, en
         notes=tuple(notes),
         sentences=[sentences(extracted.text, piece.start, piece.end) for piece in found],
     )
-    texts, spans = [], []
+    texts, spans = list[str](), list[Spans]()
     for piece, body, inside in zip(found, bodies, version.sentences, strict=True):
         text = chunk.embedded_text(extracted.title, piece.heading, body, encoder)
         shift = len(text) - piece.end  # the chunk ends what is embedded
