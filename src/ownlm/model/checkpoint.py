@@ -1,7 +1,7 @@
-"""The tensors of a model folder by name: one ``model.safetensors``, or shards listed by an index.
+"""The tensors of a model by name: ``model.safetensors``, shards listed by an index, or one GGUF file.
 
 Layout of the Hugging Face Hub: ``model.safetensors``, or ``model.safetensors.index.json`` whose ``weight_map``
-says which ``model-0000i-of-0000n.safetensors`` holds each tensor.
+says which ``model-0000i-of-0000n.safetensors`` holds each tensor. A GGUF file (or its shards) gives the same names.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ownlm.errors import CorruptModel, NotFound
+from ownlm.formats import FORMATS
+from ownlm.model import gguf_config, gguf_tensors
+from ownlm.model.config import read_json
+from ownlm.model.gguf import GgufFile
+from ownlm.model.gguf_shards import read_shards
 from ownlm.model.safetensors import Tensor, TensorFile, read
 
 SINGLE = "model.safetensors"
@@ -21,11 +27,18 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Every tensor of a model folder, mapped, by the checkpoint's own name."""
+    """Every tensor of a model, mapped, by the Hugging Face layout's name; ``folder`` holds the other files."""
 
     folder: Path
-    files: tuple[TensorFile, ...]
+    files: tuple[TensorFile | GgufFile, ...]
     tensors: Mapping[str, Tensor]
+    gguf_config: Mapping[str, Any] | None = None
+    tokenizer: Mapping[str, Any] | None = None
+    """The ``tokenizer.*`` keys of a GGUF file; None for a folder, which has its own tokenizer files."""
+
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` says, or what a GGUF file's metadata amounts to."""
+        return read_json(self.folder / "config.json") if self.gguf_config is None else dict(self.gguf_config)
 
     def fingerprint(self) -> str:
         """Hex SHA-256 that identifies the bytes of all files (read again only if they carry no checksum)."""
@@ -35,14 +48,37 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def load(folder: Path, *, verify: bool = True) -> Checkpoint:
-    """Map the weights in ``folder``; with ``verify``, checksums that files carry are compared.
+def is_gguf(path: Path) -> bool:
+    """Whether a model's path is that of a GGUF file."""
+    return path.suffix == ".gguf" and path.is_file()
 
-    Raises NotFound if there are no weights, CorruptModel if a file or the index is damaged or inconsistent.
+
+def raw_config(path: Path) -> dict[str, Any]:
+    """The config of a model folder or GGUF file, before any weights are looked at."""
+    return gguf_config.config(read_shards(path, verify=False)[0]) if is_gguf(path) else read_json(path / "config.json")
+
+
+def load(path: Path, *, verify: bool = True) -> Checkpoint:
+    """Map the weights of a model folder or GGUF file; with ``verify``, checksums that files carry are compared.
+
+    Raises NotFound if there are no weights, CorruptModel if a file or the index is damaged or inconsistent,
+    UnsupportedModel for a GGUF file of a family or of tensor types that are not read here.
     """
+    return _load_gguf(path, verify) if is_gguf(path) else _load_folder(path, verify)
+
+
+def _load_gguf(path: Path, verify: bool) -> Checkpoint:
+    whole, files = read_shards(path, verify=verify)
+    config = gguf_config.config(whole)
+    tensors = gguf_tensors.tensors(whole, gguf_config.architecture(whole), config)
+    tokenizer = {key: value for key, value in whole.metadata.items() if key.startswith("tokenizer.")}
+    return Checkpoint(path.parent, files, tensors, config, tokenizer)
+
+
+def _load_folder(folder: Path, verify: bool) -> Checkpoint:
     if (folder / SINGLE).is_file():
         file = read(folder / SINGLE, verify=verify)
-        return Checkpoint(folder, (file,), file.tensors)
+        return Checkpoint(folder, (file,), _with_formats(folder, file.tensors))
     if not (folder / INDEX).is_file():
         raise NotFound(
             f"{folder} has no {SINGLE}: give a model folder in the Hugging Face layout with safetensors weights"
@@ -54,7 +90,29 @@ def load(folder: Path, *, verify: bool = True) -> Checkpoint:
     if wrong or len(held) != len(where):
         about = wrong[0] if wrong else "a tensor that two of them hold"
         raise CorruptModel(f"{folder / INDEX} and the shards disagree about {about}: get the files again")
-    return Checkpoint(folder, tuple(files.values()), {name: files[file].tensors[name] for name, file in where.items()})
+    tensors = {name: files[file].tensors[name] for name, file in where.items()}
+    return Checkpoint(folder, tuple(files.values()), _with_formats(folder, tensors))
+
+
+def _with_formats(folder: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Name the blocks in U8 tensors: ``quantization_config.format``, or what its ``tensors`` says of one by name."""
+    if not (folder / "config.json").is_file():
+        return tensors
+    stated = read_json(folder / "config.json").get("quantization_config")
+    if not isinstance(stated, dict) or stated.get("quant_method") != "ownlm":
+        return tensors
+    usual, single = stated.get("format"), stated.get("tensors") or {}
+    if not isinstance(single, dict):
+        raise CorruptModel(f"{folder / 'config.json'}: quantization_config.tensors is {single!r}, not an object")
+    found = dict(tensors)
+    for name, tensor in tensors.items():
+        form = FORMATS.get(str(single.get(name, usual)))
+        if tensor.dtype != "U8" or form is None:
+            continue
+        if not tensor.shape or tensor.shape[-1] % form.bytes:
+            raise CorruptModel(f"tensor {name} has shape {tensor.shape}, no whole number of {form.name} blocks")
+        found[name] = Tensor(name, tensor.dtype, tensor.array, form.name)
+    return found
 
 
 def _weight_map(path: Path) -> dict[str, str]:
