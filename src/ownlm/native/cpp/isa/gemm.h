@@ -74,6 +74,22 @@ inline void epilogue(const Linear& l, int64_t row0, int64_t rows, int64_t column
   }
 }
 
+#if defined(__GNUC__)
+inline void prefetch(const float* p) { __builtin_prefetch(p, 1); }
+#else
+inline void prefetch(const float*) {}
+#endif
+
+// Fetches the cache lines that the epilogue of a tile will write and read, while the tile computes.
+inline void prefetch_epilogue(const Linear& l, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+  for (int64_t m = 0; m < rows; ++m)
+    for (int64_t i = 0; i < columns; i += 16) {
+      const int64_t at = (row + m) * l.w.n + column + i;
+      prefetch(l.out + at);
+      if (l.residual) prefetch(l.residual + at);
+    }
+}
+
 inline void linear_f32(const Linear& l, const float* x, int64_t row0, int64_t rows, int64_t panel0, int64_t panel1) {
   const float* w = reinterpret_cast<const float*>(l.w.data);
   const int64_t k = l.w.k, stride = k * kPanel;

@@ -69,6 +69,7 @@ inline void linear_q8_0(const Linear& l, const Quantized& x, int64_t row0, int64
     const uint16_t* ws = l.w.scales + p * ws_stride;
     for (int64_t m = 0; m < rows; m += kRows) {
       const int count = static_cast<int>(rows - m < kRows ? rows - m : kRows);
+      prefetch_epilogue(l, row0 + m, count, p * kPanel, two ? 2 * kPanel : kPanel);
       const auto tile = two ? tile_q8_rows<2> : tile_q8_rows<1>;
       tile(count, w, w_stride, ws, ws_stride, x.q + m * k, x.scale + m * groups, x.offset + m * groups, groups, c + m * 2 * kPanel,
            2 * kPanel);
