@@ -93,6 +93,19 @@ def test_pooling_is_what_the_folder_says(tmp_path: Path) -> None:
     assert pooled(tmp_path, STEPS, settings={"max_seq_length": 9}) == PoolingConfig("mean", 9)
 
 
+def test_newer_folders_state_the_length_with_the_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 7}))
+    assert pooled(tmp_path, STEPS, {"pooling_mode": "mean"}, {}) == PoolingConfig("mean", 7)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 10**30}))
+    assert PoolingConfig.load(tmp_path, load(tmp_path)).max_length == 24
+
+
+def test_a_model_that_expects_a_prompt_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps({"default_prompt_name": "query"}))
+    with pytest.raises(UnsupportedModel, match="default_prompt_name"):
+        pooled(tmp_path, STEPS)
+
+
 @pytest.mark.parametrize(
     ("modules", "pooling", "settings", "error", "what"),
     [

@@ -41,13 +41,23 @@ class PoolingConfig:
         if unknown or not {"Transformer", "Pooling"} <= set(modules):
             raise UnsupportedModel(f"{path} lists {sorted(modules)}; supported: Transformer, Pooling, Normalize")
         _check_mode(folder, modules["Pooling"])
-        settings = folder / "sentence_bert_config.json"
-        stated = read_json(settings).get("max_seq_length", longest) if settings.is_file() else longest
-        if type(stated) is not int or not 2 < stated <= longest:
-            raise CorruptModel(
-                f"{settings}: max_seq_length is {stated!r}, not a number from 3 to the model's {longest} positions"
-            )
-        return PoolingConfig("mean", stated)
+        prompts = folder / "config_sentence_transformers.json"
+        if prompts.is_file() and read_json(prompts).get("default_prompt_name") is not None:
+            raise UnsupportedModel(f"{prompts}: default_prompt_name is set; supported: models that read the text alone")
+        return PoolingConfig("mean", _max_length(folder, longest))
+
+
+def _max_length(folder: Path, longest: int) -> int:
+    """``max_seq_length``, where newer folders write the tokenizer's ``model_max_length``; else all positions."""
+    for file, name in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
+        path = folder / file
+        stated = read_json(path).get(name) if path.is_file() else None
+        if stated is None:
+            continue
+        if type(stated) is not int or stated <= 2 or (name == "max_seq_length" and stated > longest):
+            raise CorruptModel(f"{path}: {name} is {stated!r}, not a number from 3 to {longest} (positions)")
+        return min(stated, longest)  # a tokenizer without a limit states 10^30
+    return longest
 
 
 def _check_mode(folder: Path, name: str) -> None:
