@@ -1,0 +1,53 @@
+"""The same tokenizer with some of its tokens out of reach: text that spells one becomes ordinary tokens.
+
+A model's control tokens steer it; text from users, files and tools must not be able to write them. Such a token is
+taken from the added tokens and renamed in the vocabulary to something that no text can spell, because it is random.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Collection
+from typing import Any
+
+
+class Literal:
+    """``tokenizer`` is a ``tokenizers.Tokenizer``; ``hidden`` are the ids no text may become."""
+
+    def __init__(self, tokenizer: Any, hidden: Collection[int]) -> None:
+        import tokenizers
+
+        names = {tokenizer.id_to_token(id_): id_ for id_ in hidden}
+        definition = json.loads(tokenizer.to_str())
+        _hide(definition, names)
+        self.hidden = frozenset(hidden)
+        self._tokenizer: Any = tokenizers.Tokenizer.from_str(json.dumps(definition, ensure_ascii=False))
+        # Text after an added token is treated differently from text at the start (no prefix, say): an anchor is one.
+        self._anchor = f"\U0010ffff{secrets.token_hex(16)}\U0010ffff"
+        self._tokenizer.add_special_tokens([tokenizers.AddedToken(self._anchor, normalized=False)])
+
+    def encode(self, text: str, *, continued: bool = False) -> list[int]:
+        """The ids of the text. ``continued``: it stands after a control token, not at the start."""
+        if continued:
+            ids: list[int] = self._tokenizer.encode(self._anchor + text, add_special_tokens=False).ids[1:]
+        else:
+            ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def _hide(definition: dict[str, Any], names: dict[str, int]) -> None:
+    definition["added_tokens"] = [token for token in definition["added_tokens"] if token["content"] not in names]
+    definition["post_processor"] = None
+    model = definition["model"]
+    secret = {name: f"\U0010ffff{secrets.token_hex(16)}" for name in names}
+    if model.get("unk_token") in secret:
+        model["unk_token"] = secret[model["unk_token"]]
+    vocabulary = model.get("vocab")
+    if isinstance(vocabulary, dict):
+        model["vocab"] = {secret.get(token, token): id_ for token, id_ in vocabulary.items()}
+    elif isinstance(vocabulary, list):
+        model["vocab"] = [[secret.get(token, token), score] for token, score in vocabulary]
+    if "merges" in model:
+        pairs = [tuple(rule.split(" ", 1)) if isinstance(rule, str) else tuple(rule) for rule in model["merges"]]
+        model["merges"] = [pair for pair in pairs if not secret.keys() & {*pair, "".join(pair)}]
