@@ -11,6 +11,7 @@ import unicodedata
 from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+")
+_SHORTEST, _LONGEST = 3, 64  # what SQLite stems
 _C = "[^aeiou][^aeiouy]*"
 _V = "[aeiouy][aeiou]*"
 _HAS_VOWEL = re.compile(f"(?:{_C})?[aeiouy]")
@@ -64,7 +65,7 @@ def stem(word: str) -> str:
     >>> [stem(word) for word in ("renewals", "renewed", "renewing", "membership", "4th")]
     ['renew', 'renew', 'renew', 'membership', '4th']
     """
-    if len(word) < 3 or not (word.isascii() and word.isalpha()):
+    if not _SHORTEST <= len(word) <= _LONGEST or not (word.isascii() and word.isalpha()):
         return word
     if word[0] == "y":
         word = "Y" + word[1:]  # a leading y is a consonant
@@ -76,13 +77,14 @@ def stem(word: str) -> str:
 
 
 def _plural(word: str) -> str:
-    if word.endswith(("sses", "ies")):
-        return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+    if not word.endswith("s") or word.endswith("ss"):
+        return word
+    long = (word.endswith("sses") and len(word) > 4) or (word.endswith("ies") and len(word) > 3)
+    return word[:-2] if long else word[:-1]
 
 
 def _past_and_gerund(word: str) -> str:
-    if word.endswith("eed"):
+    if word.endswith("eed") and len(word) > 3:
         return word[:-1] if _MEASURE_0.match(word[:-3]) else word
     for suffix in ("ed", "ing"):
         if not word.endswith(suffix):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ownlm.errors import InvalidSetting
-from ownlm.rag import store_words
+from ownlm.rag import ledger_redaction, store_words
 from ownlm.rag.store_vectors import Floats, quantize
 from ownlm.rag.types import Chunk, Extracted
 
@@ -108,9 +108,11 @@ def _put(connection: sqlite3.Connection, version: Version) -> int:
 
 def remove(connection: sqlite3.Connection, document: int) -> bool:
     """Take a document out; whether it was there."""
-    if connection.execute("SELECT 1 FROM documents WHERE id = ?", (document,)).fetchone() is None:
+    row = connection.execute("SELECT name FROM documents WHERE id = ?", (document,)).fetchone()
+    if row is None:
         return False
     _clear(connection, document)
+    ledger_redaction.redact(connection, row[0])
     connection.execute("DELETE FROM documents WHERE id = ?", (document,))
     connection.execute("UPDATE state SET purge_due = 1")
     bump(connection)
