@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,7 +75,7 @@ def test_quotations_are_exact_and_within_budget(texts: list[str], count: int, bu
         assert quote.text == documents[quote.passage.document_id][quote.start : quote.end] and quote.text.strip()
     assert sum(len(quote.text) for quote in quotes) <= budget
     spans = sorted((quote.passage.document_id, quote.start, quote.end) for quote in quotes)
-    assert all(a[0] != b[0] or a[2] <= b[1] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[0] != b[0] or a[2] <= b[1] for a, b in pairwise(spans))
     if any(stems(option.sentence.text) for option in found):  # words, that is, and not punctuation alone
         assert quotes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +20,7 @@ LISTS = st.lists(st.lists(st.integers(0, 30), unique=True, max_size=15), max_siz
 def test_every_item_comes_out_once_and_in_order_of_its_score(lists: list[list[int]]) -> None:
     fused = reciprocal_ranks(lists)
     assert sorted(item for item, _ in fused) == sorted({item for items in lists for item in items})
-    assert all(a >= b for (_, a), (_, b) in zip(fused, fused[1:], strict=False))
+    assert all(a >= b for (_, a), (_, b) in pairwise(fused))
     for item, score in fused:
         expected = sum(1 / (CONSTANT + items.index(item) + 1) for items in lists if item in items)
         assert abs(score - expected) < 1e-12
