@@ -29,7 +29,8 @@ LAYERS = [
     ["evals"],
     ["serve"],
     ["deploy"],
-    ["cli", "__main__"],
+    ["cli"],
+    ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -69,7 +70,8 @@ def test_import_is_light() -> None:
 
 
 def test_help_is_light() -> None:
-    code = "import contextlib, io\nfrom ownlm.cli import main\nwith contextlib.redirect_stdout(io.StringIO()): main(['--help'])"
+    code = "import contextlib, io\nfrom ownlm.cli import main\n"
+    code += "with contextlib.redirect_stdout(io.StringIO()): main(['--help'])"
     assert not loaded_after(code) & {"numpy", "torch", "tokenizers", "fastapi", "sqlite3"}
 
 

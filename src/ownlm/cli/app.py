@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -12,7 +12,7 @@ from ownlm.cli.output import say
 
 # The base of what Typer raises for a wrong option, argument or command. Newer Typers carry their own copy
 # of click, so it is found through the one subclass that Typer exports: BadParameter < UsageError < this.
-UsageFault: type[Exception] = typer.BadParameter.__mro__[2]
+UsageFault = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     name="ownlm",

@@ -46,8 +46,8 @@ def list_documents(home: Home = None, json: Json = False) -> None:
     if not documents:
         note("nothing is indexed yet: ownlm index add PATH")
         return
-    rows = [(str(d.id), f"{d.chunks:,}", f"{d.characters:,}", d.media_type, d.name) for d in documents]
-    table(rows, ("id", "chunks", "characters", "type", "name"))
+    rows = [(str(d.id), f"{d.chunks:,}", f"{d.characters:,}", d.name) for d in documents]
+    table(rows, ("id", "chunks", "characters", "name"))
 
 
 @app.command()

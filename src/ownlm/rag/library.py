@@ -20,6 +20,7 @@ from ownlm.rag.types import Answer, Document, Extracted, Passage, Progress, Sync
 if TYPE_CHECKING:
     from ownlm.engine.embedder import Embedder
     from ownlm.rag.answer import Settings
+    from ownlm.rag.ledger import Entry
 
 PathLike = str | os.PathLike[str]
 
@@ -107,6 +108,18 @@ class Library:
         found = [self.document(key) for key in keys]
         self.store.remove([document.id for document in found])
         return found
+
+    def ledger(self, limit: int = 50) -> list[Entry]:
+        """Answers given, newest first."""
+        from ownlm.rag.ledger import list_entries
+
+        return list_entries(self.store, limit)
+
+    def entry(self, id: str) -> Entry:
+        """One answer with all that was read for it. Raises NotFound."""
+        from ownlm.rag.ledger import show
+
+        return show(self.store, id)
 
     def close(self) -> None:
         """Close the store. Answers given stay valid."""
