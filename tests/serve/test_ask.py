@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import httpx
 import pytest
@@ -132,15 +132,30 @@ def test_two_hundred_questions_at_once_are_all_answered_right(library):
         assert all(crowd.map(ask, range(200)))
 
 
-def test_a_full_line_is_told_to_come_back(library):
-    library.delay = 0.6
+def test_a_full_line_is_told_to_come_back(library, monkeypatch):
+    """One is answered and held, one waits, and the third is refused at once."""
+    begun, held = threading.Event(), threading.Event()
+    answer = library.ask
+
+    def hold(*args, **kwargs):
+        begun.set()
+        assert held.wait(30)
+        return answer(*args, **kwargs)
+
+    monkeypatch.setattr(library, "ask", hold)
     settings = Settings(port=0, workers=1, max_waiting=1)
-    with serving(library, settings) as url, ThreadPoolExecutor(6) as crowd, many(url) as client:
-        asked = [crowd.submit(client.post, "/api/ask", json={"question": "key"}, headers=JSON) for _ in range(6)]
-        responses = [each.result() for each in asked]
-    statuses = [response.status_code for response in responses]
-    assert 200 in statuses and 503 in statuses and set(statuses) == {200, 503}
-    refused = responses[statuses.index(503)]
+    with serving(library, settings) as url, ThreadPoolExecutor(3) as crowd, many(url) as client:
+
+        def ask(_: int) -> httpx.Response:
+            return client.post("/api/ask", json={"question": "key"}, headers=JSON)
+
+        first = crowd.submit(ask, 0)
+        assert begun.wait(10)
+        others = [crowd.submit(ask, 1), crowd.submit(ask, 2)]
+        refused = next(as_completed(others)).result()
+        held.set()
+        statuses = sorted(each.result().status_code for each in (first, *others))
+    assert statuses == [200, 200, 503]
     assert refused.json()["error"]["code"] == "overloaded" and refused.headers["retry-after"] == "2"
 
 
