@@ -13,23 +13,16 @@ inline __m256i to_bf16(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
 template <int M, int P>
 inline void tile_bf16(const int32_t* a, int64_t lda, const int32_t* b, int64_t panel_stride, int64_t pairs, float* c, int64_t ldc) {
   __m512 acc[M][P];
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) acc[m][p] = _mm512_setzero_ps();
+  OWNLM_UNROLL for (int m = 0; m < M; ++m)
+    OWNLM_UNROLL for (int p = 0; p < P; ++p) acc[m][p] = _mm512_setzero_ps();
   for (int64_t i = 0; i < pairs; ++i) {
     __m512i w[P];
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) w[p] = _mm512_loadu_si512(b + p * panel_stride + i * kPanel);
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-      for (int p = 0; p < P; ++p) acc[m][p] = dot_pairs(acc[m][p], a[m * lda + i], w[p]);
+    OWNLM_UNROLL for (int p = 0; p < P; ++p) w[p] = _mm512_loadu_si512(b + p * panel_stride + i * kPanel);
+    OWNLM_UNROLL for (int m = 0; m < M; ++m)
+      OWNLM_UNROLL for (int p = 0; p < P; ++p) acc[m][p] = dot_pairs(acc[m][p], a[m * lda + i], w[p]);
   }
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) _mm512_storeu_ps(c + m * ldc + p * kPanel, acc[m][p]);
+  OWNLM_UNROLL for (int m = 0; m < M; ++m)
+    OWNLM_UNROLL for (int p = 0; p < P; ++p) _mm512_storeu_ps(c + m * ldc + p * kPanel, acc[m][p]);
 }
 
 // Every panel of b: c [m][16 panels]

@@ -1,6 +1,15 @@
 // The float tile that linear_f32 and attention share, and the epilogue that all linears share.
 #pragma once
 
+// A tile's sums are an array that has to become registers: every loop over it is unrolled whole.
+#if defined(__clang__)
+#define OWNLM_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define OWNLM_UNROLL _Pragma("GCC unroll 16")
+#else
+#define OWNLM_UNROLL
+#endif
+
 namespace ownlm {
 namespace {
 
@@ -12,25 +21,18 @@ template <int M, int P>
 inline void tile_f32(const float* a, int64_t lda, const float* b, int64_t panel_stride, int64_t k, float* c, int64_t ldc) {
   constexpr int N = P * kPerPanel;
   V acc[M][N];
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) acc[m][n] = set1(0.0f);
+  OWNLM_UNROLL for (int m = 0; m < M; ++m)
+    OWNLM_UNROLL for (int n = 0; n < N; ++n) acc[m][n] = set1(0.0f);
   for (int64_t i = 0; i < k; ++i) {
     V w[N];
-#pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) w[n] = load(b + (n / kPerPanel) * panel_stride + i * kPanel + (n % kPerPanel) * kWidth);
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) {
+    OWNLM_UNROLL for (int n = 0; n < N; ++n) w[n] = load(b + (n / kPerPanel) * panel_stride + i * kPanel + (n % kPerPanel) * kWidth);
+    OWNLM_UNROLL for (int m = 0; m < M; ++m) {
       const V x = set1(a[m * lda + i]);
-#pragma GCC unroll 16
-      for (int n = 0; n < N; ++n) acc[m][n] = fma(x, w[n], acc[m][n]);
+      OWNLM_UNROLL for (int n = 0; n < N; ++n) acc[m][n] = fma(x, w[n], acc[m][n]);
     }
   }
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) store(c + m * ldc + n * kWidth, acc[m][n]);
+  OWNLM_UNROLL for (int m = 0; m < M; ++m)
+    OWNLM_UNROLL for (int n = 0; n < N; ++n) store(c + m * ldc + n * kWidth, acc[m][n]);
 }
 
 template <int P>

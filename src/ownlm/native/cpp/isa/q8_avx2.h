@@ -9,38 +9,32 @@ template <int M>
 inline void tile_q8(const uint8_t* w, const uint16_t* ws, const int8_t* q, const float* scale, int64_t groups, float* c, int64_t ldc) {
   const int64_t k = groups * kGroup;
   const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80)), ones = _mm256_set1_epi16(1);
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
+  OWNLM_UNROLL for (int m = 0; m < M; ++m) {
     store(c + m * ldc, _mm256_setzero_ps());
     store(c + m * ldc + 8, _mm256_setzero_ps());
   }
   for (int64_t g = 0; g < groups; ++g) {
     __m256i acc[M][2];
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) acc[m][0] = acc[m][1] = _mm256_setzero_si256();
+    OWNLM_UNROLL for (int m = 0; m < M; ++m) acc[m][0] = acc[m][1] = _mm256_setzero_si256();
     for (int j = 0; j < 8; ++j) {
       const uint8_t* at = w + g * (kGroup * kPanel) + j * 64;
       __m256i b[2], magnitude[2];
-#pragma GCC unroll 2
-      for (int h = 0; h < 2; ++h) {
+      OWNLM_UNROLL for (int h = 0; h < 2; ++h) {
         b[h] = _mm256_xor_si256(_mm256_load_si256(reinterpret_cast<const __m256i*>(at + h * 32)), flip);
         magnitude[h] = _mm256_abs_epi8(b[h]);
       }
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
+      OWNLM_UNROLL for (int m = 0; m < M; ++m) {
         int32_t four;
         __builtin_memcpy(&four, q + m * k + g * kGroup + j * 4, 4);
         const __m256i a = _mm256_set1_epi32(four);
-#pragma GCC unroll 2
-        for (int h = 0; h < 2; ++h) {
+        OWNLM_UNROLL for (int h = 0; h < 2; ++h) {
           const __m256i pairs = _mm256_maddubs_epi16(magnitude[h], _mm256_sign_epi8(a, b[h]));
           acc[m][h] = _mm256_add_epi32(acc[m][h], _mm256_madd_epi16(pairs, ones));
         }
       }
     }
     const V s0 = load_half(ws + g * kPanel), s1 = load_half(ws + g * kPanel + 8);
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
+    OWNLM_UNROLL for (int m = 0; m < M; ++m) {
       const V t = set1(scale[m * groups + g]);
       float* to = c + m * ldc;
       store(to, fma(_mm256_cvtepi32_ps(acc[m][0]), mul(s0, t), load(to)));

@@ -9,44 +9,31 @@ inline void tile_q8(const uint8_t* w, int64_t w_stride, const uint16_t* ws, int6
                     const int32_t* offset, int64_t groups, float* c, int64_t ldc) {
   const int64_t k = groups * kGroup;
   __m512 f[M][P];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) f[m][p] = _mm512_setzero_ps();
+  OWNLM_UNROLL for (int m = 0; m < M; ++m)
+    OWNLM_UNROLL for (int p = 0; p < P; ++p) f[m][p] = _mm512_setzero_ps();
   for (int64_t g = 0; g < groups; ++g) {
     __m512i acc[M][P];
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-      for (int p = 0; p < P; ++p) acc[m][p] = _mm512_set1_epi32(offset[m * groups + g]);
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) {
+    OWNLM_UNROLL for (int m = 0; m < M; ++m)
+      OWNLM_UNROLL for (int p = 0; p < P; ++p) acc[m][p] = _mm512_set1_epi32(offset[m * groups + g]);
+    OWNLM_UNROLL for (int j = 0; j < 8; ++j) {
       __m512i b[P];
-#pragma GCC unroll 2
-      for (int p = 0; p < P; ++p) b[p] = _mm512_load_si512(w + p * w_stride + g * (kGroup * kPanel) + j * 64);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
+      OWNLM_UNROLL for (int p = 0; p < P; ++p) b[p] = _mm512_load_si512(w + p * w_stride + g * (kGroup * kPanel) + j * 64);
+      OWNLM_UNROLL for (int m = 0; m < M; ++m) {
         int32_t four;
         __builtin_memcpy(&four, q + m * k + g * kGroup + j * 4, 4);
         const __m512i a = _mm512_set1_epi32(four);
-#pragma GCC unroll 2
-        for (int p = 0; p < P; ++p) acc[m][p] = _mm512_dpbusd_epi32(acc[m][p], b[p], a);
+        OWNLM_UNROLL for (int p = 0; p < P; ++p) acc[m][p] = _mm512_dpbusd_epi32(acc[m][p], b[p], a);
       }
     }
     __m512 s[P];
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) s[p] = load_half(ws + p * ws_stride + g * kPanel);
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
+    OWNLM_UNROLL for (int p = 0; p < P; ++p) s[p] = load_half(ws + p * ws_stride + g * kPanel);
+    OWNLM_UNROLL for (int m = 0; m < M; ++m) {
       const __m512 t = _mm512_set1_ps(scale[m * groups + g]);
-#pragma GCC unroll 2
-      for (int p = 0; p < P; ++p) f[m][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[m][p]), _mm512_mul_ps(s[p], t), f[m][p]);
+      OWNLM_UNROLL for (int p = 0; p < P; ++p) f[m][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[m][p]), _mm512_mul_ps(s[p], t), f[m][p]);
     }
   }
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-    for (int p = 0; p < P; ++p) _mm512_storeu_ps(c + m * ldc + p * kPanel, f[m][p]);
+  OWNLM_UNROLL for (int m = 0; m < M; ++m)
+    OWNLM_UNROLL for (int p = 0; p < P; ++p) _mm512_storeu_ps(c + m * ldc + p * kPanel, f[m][p]);
 }
 
 template <int P>

@@ -9,22 +9,16 @@ namespace {
 template <int M>
 inline void add_group(const float* a, const float* w, const float* scales, const float* t, float* c) {
   V acc[M][kPerPanel];
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 16
-    for (int n = 0; n < kPerPanel; ++n) acc[m][n] = set1(0.0f);
+  OWNLM_UNROLL for (int m = 0; m < M; ++m)
+    OWNLM_UNROLL for (int n = 0; n < kPerPanel; ++n) acc[m][n] = set1(0.0f);
   for (int i = 0; i < kGroup; ++i) {
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) {
+    OWNLM_UNROLL for (int m = 0; m < M; ++m) {
       const V x = set1(a[m * kGroup + i]);
-#pragma GCC unroll 16
-      for (int n = 0; n < kPerPanel; ++n) acc[m][n] = fma(x, load(w + i * kPanel + n * kWidth), acc[m][n]);
+      OWNLM_UNROLL for (int n = 0; n < kPerPanel; ++n) acc[m][n] = fma(x, load(w + i * kPanel + n * kWidth), acc[m][n]);
     }
   }
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 16
-    for (int n = 0; n < kPerPanel; ++n) {
+  OWNLM_UNROLL for (int m = 0; m < M; ++m)
+    OWNLM_UNROLL for (int n = 0; n < kPerPanel; ++n) {
       float* to = c + m * kPanel + n * kWidth;
       store(to, fma(acc[m][n], mul(load(scales + n * kWidth), set1(t[m])), load(to)));
     }

@@ -22,9 +22,9 @@ inline V mul(V a, V b) { return a * b; }
 inline V div(V a, V b) { return a / b; }
 inline V vmax(V a, V b) { return a > b ? a : b; }
 inline V vmin(V a, V b) { return a < b ? a : b; }
-inline V vabs(V a) { return (V)((VI)a & 0x7fffffff); }
+inline V vabs(V a) { return (V)((VI)a & VI{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}); }
 // 2^n for whole n in [-126, 127]
-inline V pow2(V n) { return (V)((__builtin_convertvector(n, VI) + 127) << 23); }
+inline V pow2(V n) { return (V)((__builtin_convertvector(n, VI) + VI{127, 127, 127, 127}) * VI{1 << 23, 1 << 23, 1 << 23, 1 << 23}); }
 #else
 struct V { float v[4]; };
 constexpr int kWidth = 4;
