@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ownlm.rag import ledger_redaction
 from ownlm.rag.types import Mark
 from ownlm.serve.settings import Settings
 
@@ -302,6 +303,21 @@ def test_history_shows_an_answer_again(watch: Watch) -> None:
     watch.page.get_by_role("button", name="What costs a lost key?").click()
     watch.page.wait_for_selector(".when")
     assert watch.page.inner_text(".claim blockquote") == "A lost key costs 40 pounds."
+
+
+def test_history_of_a_removed_document_says_so(library: FakeLibrary, watch: Watch) -> None:
+    page = watch.page
+    watch.ask("What costs a lost key?")
+    with library.store.transaction() as connection:
+        ledger_redaction.redact(connection, "/docs/keys.md")
+    page.click("#open-history")
+    page.click(".entry")
+    page.wait_for_selector(".claim .redacted")
+    assert "40 pounds" not in page.evaluate("document.getElementById('answer').textContent")
+    assert page.inner_text(".claim .cite") == "keys.md"
+    page.click(".claim .cite")
+    page.wait_for_selector("#panel .reader")
+    assert page.locator("#panel mark").count() == 0, "a span of text that is not known any more was marked"
 
 
 def test_one_document_can_be_asked_alone(watch: Watch) -> None:

@@ -15,7 +15,7 @@ const place = (cited) => {
 function show(button, citation) {
   for (const other of section.querySelectorAll("[aria-current]")) other.removeAttribute("aria-current");
   button.setAttribute("aria-current", "true");
-  openSource(citation, { onScope: setScope });
+  openSource(wasRemoved(citation) ? { document: citation.document } : citation, { onScope: setScope });
 }
 
 function citeButton(citation) {
@@ -28,11 +28,13 @@ function citeButton(citation) {
 
 const ROW = /^[^|\n:]+: [^|\n]*(?: \| [^|\n:]+: [^|\n]*)+$/;
 
+/** The ledger keeps the digest of what it quoted from a document that was removed, and not its words. */
+const wasRemoved = (span) => span.sha256 !== undefined;
 const removed = () => el("blockquote", { class: "redacted" }, "This text was removed together with its document.");
 
 /** A quotation, to the letter. In a table's row ("Header: value | Header: value") the headers step back. */
-function quotation(text) {
-  if (!text) return removed();
+function quotation({ text, citations }) {
+  if (citations.some(wasRemoved)) return removed();
   if (!ROW.test(text)) return el("blockquote", {}, text);
   return el("blockquote", { class: "row" }, ...text.split(/(?<= \| )/).map((cell) => {
     const [, header, value, bar] = /^([^:]+: )(.*?)( \| )?$/s.exec(cell);
@@ -47,7 +49,7 @@ export function begin(question) {
 
 export function addClaim(claim) {
   section.append(el("figure", { class: "claim" },
-    quotation(claim.text),
+    quotation(claim),
     el("figcaption", {}, ...claim.citations.map(citeButton))));
 }
 
@@ -72,7 +74,7 @@ export function finish(answer, { when } = {}) {
 
 function passageItem(passage) {
   const citation = { ...passage, quote: passage.text };
-  const text = passage.text ? el("blockquote", {}, passage.text.replace(/\n\s*\n/g, "\n")) : removed();
+  const text = !wasRemoved(passage) ? el("blockquote", {}, passage.text.replace(/\n\s*\n/g, "\n")) : removed();
   return el("figure", { class: "passage" }, text, el("figcaption", {}, citeButton(citation)));
 }
 
