@@ -1,6 +1,6 @@
 """Fit the weights of retrieval, of choosing sentences and of abstaining: ``src/ownlm/rag/weights.json``.
 
-    OWNLM_DATA=... python recipes/rag_weights.py [--articles 10]
+    OWNLM_DATA=... python recipes/rag_weights.py [--articles 12]
 
     SQuAD's training articles ──> passages: their question's paragraph above the others
         with made-up tables ────> sentences: those that answer above the others
@@ -282,13 +282,14 @@ def _rounded(values: Iterable[float]) -> tuple[float, ...]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--articles", type=int, default=10, help="articles of SQuAD to sample")
+    parser.add_argument("--articles", type=int, default=12, help="articles of SQuAD to sample")
     parser.add_argument("--output", type=Path, default=ROOT / "src/ownlm/rag" / FILE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         weights = fit(data_folder(), arguments.articles, Path(folder))
-    atomic_write(arguments.output, (json.dumps(weights.to_dict(), indent=2) + "\n").encode())
+    with atomic_write(arguments.output) as file:
+        file.write((json.dumps(weights.to_dict(), indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":
