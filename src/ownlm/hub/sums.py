@@ -1,7 +1,4 @@
-"""Where models are: the one that ships, or a folder.
-
-A model is a folder in the Hugging Face layout. ``SHA256SUMS`` in it, where there is one, records its files.
-"""
+"""The files of a model folder against what its ``SHA256SUMS`` records."""
 
 from __future__ import annotations
 
@@ -11,31 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ownlm.errors import CorruptModel, NotFound
 
-DEFAULT = "all-MiniLM-L6-v2-q8_0"
 SUMS = "SHA256SUMS"
-_WEIGHTS = Path(__file__).parent / "weights"
-
-
-def shipped() -> list[str]:
-    """Names of the models inside this package."""
-    return sorted(config.parent.name for config in _WEIGHTS.glob("*/config.json"))
-
-
-def resolve(name: str | Path | None = None) -> Path:
-    """The folder of a model: None is the encoder that ships; else a shipped model's name or a folder's path.
-
-    Raises NotFound, listing what is there.
-    """
-    wanted = DEFAULT if name is None else str(name)
-    if wanted in shipped():
-        return _WEIGHTS / wanted
-    folder = Path(wanted).expanduser()
-    if (folder / "config.json").is_file():
-        return folder
-    there = ", ".join(shipped()) or "none"
-    if folder.is_dir():
-        raise NotFound(f"the folder {wanted} holds no model (no config.json); models that ship: {there}")
-    raise NotFound(f"there is no model {wanted!r}: give a model folder or one that ships ({there})")
 
 
 def verify(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
