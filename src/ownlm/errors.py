@@ -4,6 +4,7 @@
     ├── UsageError                  what was asked for cannot be done as asked; exit code 2
     │   ├── InvalidSetting          a setting has a value outside what it admits
     │   ├── MissingExtra            an optional dependency is not installed
+    │   ├── TemplateError           a chat template refuses these messages, fails, or takes too long
     │   └── NotFound                the model, document or ledger entry named is not there
     ├── ModelError                  a model folder cannot be used
     │   ├── CorruptModel            bytes are missing, altered or inconsistent
@@ -58,6 +59,10 @@ class MissingExtra(UsageError):
         super().__init__(f"{package} is not installed: pip install 'ownlm[{extra}]'")
         self.extra = extra
         self.package = package
+
+
+class TemplateError(UsageError):
+    """A chat template refuses these messages, fails on them, or takes too long or too much memory."""
 
 
 class NotFound(UsageError):

@@ -17,7 +17,14 @@ CORPUS = [text for text in (*SCRIPTS.values(), *CODE) for _ in range(4)] + [
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def byte_level(folder: Path, cut: Any = None, size: int = 700) -> Path:
+CHAT = [
+    *CONTROL, "<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|system|>", "<|user|>",
+    "<|assistant|>", "<|end|>", "<start_of_turn>", "<end_of_turn>", "<|start_of_role|>", "<|end_of_role|>",
+    "<|end_of_text|>", "<|start|>", "<|message|>", "<|channel|>", "<|call|>", "<|return|>", "[TOOL_CALLS]",
+]  # fmt: skip
+
+
+def byte_level(folder: Path, cut: Any = None, size: int = 700, control: list[str] = CONTROL) -> Path:
     """GPT-2's kind, with ChatML's control tokens and one added token that is none."""
     made = tokenizers.Tokenizer(models.BPE())
     made.pre_tokenizer = cut or pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -25,13 +32,21 @@ def byte_level(folder: Path, cut: Any = None, size: int = 700) -> Path:
     made.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = trainers.BpeTrainer(
         vocab_size=size,
+        special_tokens=control,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=CONTROL,
         show_progress=False,
     )
     made.train_from_iterator(CORPUS, trainer)
     made.add_tokens([tokenizers.AddedToken("<think>", normalized=False, special=False)])
     return save(made, folder, {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"})
+
+
+def chat(folder: Path) -> Path:
+    """One with the control tokens of every family of chat templates."""
+    byte_level(folder, control=CHAT)
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
 
 
 def wordpiece(folder: Path) -> Path:

@@ -29,11 +29,14 @@ class Literal:
 
     def encode(self, text: str, *, continued: bool = False) -> list[int]:
         """The ids of the text. ``continued``: it stands after a control token, not at the start."""
-        if continued:
-            ids: list[int] = self._tokenizer.encode(self._anchor + text, add_special_tokens=False).ids[1:]
-        else:
-            ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return self.encode_with_offsets(text, continued=continued)[0]
+
+    def encode_with_offsets(self, text: str, *, continued: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of the text and the span of each."""
+        skipped, tokens = (len(self._anchor), 1) if continued else (0, 0)
+        encoding = self._tokenizer.encode(self._anchor * tokens + text, add_special_tokens=False)
+        spans = [(max(start - skipped, 0), max(end - skipped, 0)) for start, end in encoding.offsets[tokens:]]
+        return encoding.ids[tokens:], spans
 
 
 def _hide(definition: dict[str, Any], names: dict[str, int]) -> None:

@@ -61,6 +61,11 @@ class Tokenizer:
         """The vocabulary in a GGUF's metadata (keys ``tokenizer.ggml.*``). Raises CorruptModel or UnsupportedModel."""
         return load.guarded(lambda found: cls(found.definition, found.special, found.source), load.of_gguf(metadata))
 
+    @property
+    def backend(self) -> Any:
+        """The ``tokenizers.Tokenizer`` inside, to be read and not changed."""
+        return self._tokenizer
+
     def token(self, id_: int) -> str | None:
         """The token as the vocabulary spells it; None if there is none of that id."""
         if id_ < 0:
