@@ -255,7 +255,7 @@ def test_files_are_added_and_watched(library: FakeLibrary, watch: Watch) -> None
     eventually(lambda: said in page.locator(".upload-note").all_text_contents())
     page.wait_for_selector(".upload.failed")
     assert "Its text cannot be read" in page.inner_text(".upload.failed")
-    assert "Garden rota" in page.inner_text(".documents")
+    eventually(lambda: "Garden rota" in page.inner_text(".documents"))
     page.get_by_role("button", name="Dismiss").click()
     assert page.locator(".upload").count() == 0
     watch.errors.clear()

@@ -31,19 +31,24 @@ class Gate:
         self.workers = workers
         self.waiting = waiting
         self._limiter: anyio.CapacityLimiter | None = None
+        self._inside = 0  # running or waiting; ours, because the limiter counts a call only once it stands in line
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
         """Call it on a thread, in turn. Cancelled while waiting, it never starts."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self.workers)
-        if self._limiter.statistics().tasks_waiting >= self.waiting:
+        if self._inside >= self.workers + self.waiting:
             raise Problem(
                 503,
                 f"{self.waiting} requests are waiting already: try again shortly",
                 code="overloaded",
                 headers={"retry-after": str(RETRY_SECONDS)},
             )
-        return await anyio.to_thread.run_sync(partial(call, *args), limiter=self._limiter)
+        self._inside += 1
+        try:
+            return await anyio.to_thread.run_sync(partial(call, *args), limiter=self._limiter)
+        finally:
+            self._inside -= 1
 
 
 class Stop:
