@@ -7,7 +7,7 @@ from typing import Annotated, cast
 import typer
 
 from ownlm import __version__
-from ownlm.cli import ask, index, ledger, up
+from ownlm.cli import ask, index, ledger, models, up
 from ownlm.cli.output import say
 
 # The base of what Typer raises for a wrong option, argument or command. Newer Typers carry their own copy
@@ -25,6 +25,10 @@ app.command(name="up")(up.up)
 app.command(name="ask")(ask.ask)
 app.add_typer(index.app, name="index")
 app.add_typer(ledger.app, name="ledger")
+app.command(name="pull")(models.pull)
+app.command(name="list")(models.list_models)
+app.command(name="show")(models.show)
+app.command(name="rm")(models.rm)
 
 
 def _version(wanted: bool) -> None:

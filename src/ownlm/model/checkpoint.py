@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.errors import CorruptModel, NotFound
+from ownlm.files import atomic_write
 from ownlm.formats import FORMATS
 from ownlm.model import gguf_config, gguf_tensors
 from ownlm.model.config import read_json
 from ownlm.model.gguf import GgufFile
 from ownlm.model.gguf_shards import read_shards
 from ownlm.model.safetensors import Tensor, TensorFile, read
+from ownlm.model.safetensors import write as write_file
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+SHARD_BYTES = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,42 @@ def _load_folder(folder: Path, verify: bool) -> Checkpoint:
         raise CorruptModel(f"{folder / INDEX} and the shards disagree about {about}: get the files again")
     tensors = {name: files[file].tensors[name] for name, file in where.items()}
     return Checkpoint(folder, tuple(files.values()), _with_formats(folder, tensors))
+
+
+def write(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> list[str]:
+    """Write safetensors, as they are stored, into a folder; return the files' names.
+
+    One file, or shards of ``shard_bytes`` at most (a larger tensor has one to itself) and their index, which is
+    written last: until then a reader sees what was there before.
+    """
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        if shards[-1] and size + tensor.array.nbytes > shard_bytes:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.array.nbytes
+    count = len(shards)
+    names = [SINGLE] if count == 1 else [f"model-{part:05}-of-{count:05}.safetensors" for part in range(1, count + 1)]
+    for file, shard in zip(names, shards, strict=True):
+        write_file(folder / file, {name: (tensor.dtype, tensor.array) for name, tensor in shard.items()}, metadata)
+    if count == 1:
+        (folder / INDEX).unlink(missing_ok=True)
+        return names
+    where = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
+    total = sum(tensor.array.nbytes for tensor in tensors.values())
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
+    with atomic_write(folder / INDEX) as opened:
+        opened.write(json.dumps(index, indent=2).encode())
+    (folder / SINGLE).unlink(missing_ok=True)  # which would be read instead
+    return names
 
 
 def _with_formats(folder: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

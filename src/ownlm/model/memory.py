@@ -1,0 +1,162 @@
+"""Exact bytes of a model's weights and KV cache, what this machine has left, and the refusal of what does not fit.
+
+Everything here reads the config and the file's header alone: a model is refused before its weights are touched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ownlm.errors import CorruptModel, InvalidSetting
+from ownlm.model.safetensors import Tensor
+
+BLOCK_SIZE = 16  # tokens of a block of the paged cache
+RESERVE = 256 << 20  # bytes for Python, the tokenizer, and the activations of a step
+_CGROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory.stat")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.stat"),
+    ),
+)
+_MEMINFO = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, slots=True)
+class KVShape:
+    """What each layer keeps of a token: ``heads`` keys and values of ``size``; ``windows`` in tokens, None for all."""
+
+    heads: int
+    size: int
+    windows: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> KVShape:
+        """From a raw config (``checkpoint.raw_config``). CorruptModel if it states no sizes."""
+        text = config.get("text_config")
+        config = text if isinstance(text, dict) else config
+        layers = _count(config, "num_hidden_layers", "n_layer")
+        heads = _count(config, "num_attention_heads", "n_head")
+        size = config.get("head_dim") or _count(config, "hidden_size", "n_embd") // heads
+        window, kinds = config.get("sliding_window"), config.get("layer_types")
+        if not window or config.get("use_sliding_window") is False:
+            windows: list[int | None] = [None] * layers
+        elif isinstance(kinds, list) and len(kinds) == layers:
+            windows = [window if kind == "sliding_attention" else None for kind in kinds]
+        else:
+            windows = [window if _slides(config, layer) else None for layer in range(layers)]
+        return cls(config.get("num_key_value_heads") or heads, size, tuple(windows))
+
+    def bytes(self, context: int, sequences: int = 1, *, value_bytes: int = 4, block_size: int = BLOCK_SIZE) -> int:
+        """Bytes of the cache for ``sequences`` of ``context`` tokens each, in whole blocks.
+
+        A layer with a window keeps its window and the block that is being filled, never more than the context.
+
+        >>> KVShape(2, 64, (None, 32)).bytes(1000, value_bytes=2) == 2 * 2 * 64 * 2 * (1008 + 48)
+        True
+        """
+        whole = -(-context // block_size) * block_size
+        tokens = 0
+        for window in self.windows:
+            kept = whole if window is None else -(-window // block_size) * block_size + block_size
+            tokens += min(whole, kept)
+        return sequences * tokens * 2 * self.heads * self.size * value_bytes
+
+
+def weight_bytes(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Bytes by format as they are stored, which is as they are mapped; the largest first."""
+    found: Counter[str] = Counter()
+    for tensor in tensors.values():
+        found[tensor.format or tensor.dtype.lower()] += tensor.array.nbytes
+    return dict(found.most_common())
+
+
+def parameters(tensors: Mapping[str, Tensor]) -> int:
+    """How many weights there are, each counted once however it is stored."""
+    total = 0
+    for tensor in tensors.values():
+        count = 1
+        for size in tensor.weights_shape:
+            count *= size
+        total += count
+    return total
+
+
+def available() -> int:
+    """Bytes that a new allocation can have: what the kernel says, and what the container's limit leaves."""
+    found = [_system()]
+    for limit, usage, stat in _CGROUPS:
+        top, used = _number(limit), _number(usage)
+        if top is not None and used is not None:
+            # Cached pages of files count as used, and are given up when memory is asked for.
+            found.append(max(0, top - used + _field(stat, "inactive_file")))
+    return min(found)
+
+
+def check(
+    name: str | Path, weights: int, cache: int, context: int, *, there: int | None = None, reserve: int = RESERVE
+) -> None:
+    """Raise InvalidSetting with both numbers unless weights and cache, in bytes, fit into memory (or ``there``)."""
+    there = available() if there is None else there
+    needed = weights + cache + reserve
+    if needed <= there:
+        return
+    smaller = "a smaller context or " if weights + reserve < there else ""
+    raise InvalidSetting(
+        "model",
+        str(name),
+        f"it needs {needed / 1e9:.2f} GB (weights {weights / 1e9:.2f}, cache for {context} tokens {cache / 1e9:.2f}, "
+        f"work {reserve / 1e9:.2f}) and {there / 1e9:.2f} GB of memory are available: choose {smaller}a smaller model "
+        "or format",
+    )
+
+
+def _slides(config: Mapping[str, Any], layer: int) -> bool:
+    """Families that state a window without saying in which layers."""
+    kind = config.get("model_type")
+    if kind in ("gemma2", "gpt_oss"):
+        return layer % 2 == 0
+    if kind in ("gemma3", "gemma3_text"):
+        return (layer + 1) % int(config.get("sliding_window_pattern") or 6) != 0
+    if kind == "qwen2":
+        return layer >= int(config.get("max_window_layers") or 0)
+    return True
+
+
+def _count(config: Mapping[str, Any], *names: str) -> int:
+    for name in names:
+        value = config.get(name)
+        if type(value) is int and value > 0:
+            return value
+    raise CorruptModel(f"the config states no {' or '.join(names)}")
+
+
+def _system() -> int:
+    if (free := _field(_MEMINFO, "MemAvailable:")) > 0:
+        return free * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 1 << 62  # unknown here: nothing is refused
+
+
+def _number(path: Path) -> int | None:
+    try:
+        value = int(path.read_text())
+    except (OSError, ValueError):  # "max": no limit
+        return None
+    return value if value < 1 << 60 else None
+
+
+def _field(path: Path, name: str) -> int:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), 0)

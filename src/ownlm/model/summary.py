@@ -1,0 +1,90 @@
+"""What a model is, in the words of its own files: for ``ownlm show`` and for the server's list."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ownlm.model import checkpoint
+from ownlm.model.gguf_shards import read_shards
+from ownlm.model.memory import KVShape, parameters, weight_bytes
+
+_README = 1 << 16  # bytes of it that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """``bytes``: by format. ``cache_bytes_per_token``: of the KV cache at float32, None for an encoder.
+
+    ``context``: longest sequence. ``receipt``: what quantizing lost, if the model carries it.
+    """
+
+    path: Path
+    architecture: str
+    parameters: int
+    bytes: dict[str, int]
+    context: int | None
+    cache_bytes_per_token: int | None
+    licence: str | None
+    quantization: str | None
+    receipt: dict[str, Any] | None
+
+
+def summarize(path: Path) -> Summary:
+    """Read config and headers, not weights. Raises what ``checkpoint.load`` raises."""
+    loaded = checkpoint.load(path, verify=False)
+    config = loaded.config()
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    assert text is not None
+    sizes = weight_bytes(loaded.tensors)
+    blocks = [name for name, size in sizes.items() if any(t.format == name for t in loaded.tensors.values())]
+    stated = config.get("quantization_config")
+    quantization = ", ".join(blocks) or (stated.get("quant_method") if isinstance(stated, dict) else None)
+    encoder = config.get("model_type") == "bert"
+    return Summary(
+        path=path,
+        architecture=str(config.get("model_type")),
+        parameters=parameters(loaded.tensors),
+        bytes=sizes,
+        context=text.get("max_position_embeddings") or text.get("n_positions"),
+        cache_bytes_per_token=None if encoder else _per_token(config),
+        licence=_licence(path, loaded.folder),
+        quantization=quantization,
+        receipt=_receipt(loaded.folder) if path.is_dir() else None,
+    )
+
+
+def _per_token(config: dict[str, Any]) -> int:
+    shape = KVShape.of(config)
+    return len(shape.windows) * 2 * shape.heads * shape.size * 4
+
+
+def _licence(path: Path, folder: Path) -> str | None:
+    """``general.license`` of a GGUF file, else ``license:`` in the head of the model card."""
+    if checkpoint.is_gguf(path):
+        stated = read_shards(path, verify=False)[0].metadata.get("general.license")
+        if isinstance(stated, str):
+            return stated
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    with card.open("rb") as file:
+        lines = file.read(_README).decode("utf-8", errors="replace").splitlines()
+    if not lines or lines[0].strip() != "---":
+        return None
+    for line in lines[1:]:
+        if line.strip() == "---":
+            return None
+        if line.startswith("license:"):
+            return line.removeprefix("license:").strip().strip("\"'") or None
+    return None
+
+
+def _receipt(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / "receipt.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
