@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 _PARTS = re.compile(r"""for\s+\w+\s+in\s+\w+(\.content|\[\s*['"]content['"]\s*\])""")
+_ROLE = re.compile("[a-z][a-z_]*")  # templates write a role as it is: it must not bring a control token along
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 
 
@@ -110,7 +111,8 @@ class ChatTemplate:
         role = message.role
         if role == "developer" and "developer" not in source:
             found["role"] = role = "system"  # the newer name of the same thing
-        if role not in ROLES and f"'{role}'" not in source and f'"{role}"' not in source:
+        known_here = _ROLE.fullmatch(role) and (f"'{role}'" in source or f'"{role}"' in source)
+        if role not in ROLES and not known_here:
             known = ", ".join(sorted(ROLES))
             raise InvalidSetting(f"messages[{rank}].role", role, f"the template knows no such role; common are {known}")
         return found

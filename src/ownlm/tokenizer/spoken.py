@@ -67,15 +67,22 @@ def _same_until_blank(text: str, before: str) -> bool:
 
 def _end(whole: Marked, start: int, after: str, ends: Sequence[str]) -> int | None:
     if whole.text.startswith(after):
-        stop = len(after)
-        for token in ends:
-            at = whole.text.rfind(token, start, stop)
-            if at >= 0 and not whole.text[at + len(token) : stop].strip():
-                return at + len(token)
-        return stop
+        return _first_of_tail(whole, start, len(after), ends)
     # The end of a conversation is written another way than a turn's: the turn ends at its first own end token.
     places = [at + len(token) for token in ends for at in (_find(whole, token, start),) if at >= 0]
     return min(places, default=None)
+
+
+def _first_of_tail(whole: Marked, start: int, stop: int, ends: Sequence[str]) -> int:
+    """The end of the first of the end tokens that close the text, with line ends between them (Phi writes two)."""
+    found = stop
+    while True:
+        at = len(whole.text[start:stop].rstrip()) + start
+        token = max((token for token in ends if whole.text.endswith(token, start, at)), key=len, default="")
+        stop = at - len(token)
+        if not token or any(a <= stop < b for a, b in whole.spelled):
+            return found
+        found = at
 
 
 def _find(whole: Marked, token: str, start: int) -> int:

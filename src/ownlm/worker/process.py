@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ownlm.worker.clock import alarm
 from ownlm.worker.frames import BrokenWorker, exactly, read_message
 
 PACKAGE_ROOT = Path(__file__).parents[2]
@@ -48,22 +48,19 @@ class Process:
 
     def exchange(self, parts: Iterable[bytes], limit: int, seconds: float) -> dict[str, Any]:
         """Send a request, take its answer of at most ``limit`` bytes. Raises WorkerFailed, and then it is ended."""
-        overdue = threading.Event()
-        timer = threading.Timer(seconds, self._kill_overdue, [overdue])
-        timer.daemon = True
-        timer.start()
+        deadline = alarm(seconds, self._process.kill)
         try:
             message = self._talk(parts, limit)
         except (EOFError, OSError, BrokenWorker) as failure:
             status = self.end()
             broken = str(failure) if isinstance(failure, BrokenWorker) else ""
-            raise WorkerFailed(status, overdue.is_set(), broken) from None
+            raise WorkerFailed(status, deadline.rang, broken) from None
         except BaseException:  # Ctrl-C: a half-read answer must not be taken for the next request's
             self.alive = False
             raise
         finally:
-            timer.cancel()
-            if overdue.is_set():
+            deadline.cancel()
+            if deadline.rang:
                 self.alive = False
         if message.get("last") is True:
             self.alive = False
@@ -78,10 +75,6 @@ class Process:
             while view:
                 view = view[sink.write(view) :]
         return read_message(lambda size: exactly(source.read, size), limit)
-
-    def _kill_overdue(self, overdue: threading.Event) -> None:
-        overdue.set()
-        self._process.kill()
 
     def running(self) -> bool:
         return self.alive and self._process.poll() is None
