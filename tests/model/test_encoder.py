@@ -41,6 +41,14 @@ def side(request: pytest.FixtureRequest) -> Iterator[Ops]:
         native.use_isa(before)
 
 
+def check(found: np.ndarray, expected: np.ndarray, side: Ops) -> None:
+    """float32 throughout, or, where attention multiplies in bfloat16 (8 bits), as near as that allows."""
+    if side.name == "native" and native.isa() == "avx512_bf16":
+        assert np.sqrt(np.mean((found - expected) ** 2)) < 0.03 * np.sqrt(np.mean(expected**2))
+    else:
+        np.testing.assert_allclose(found, expected, atol=3e-5, rtol=1e-4)
+
+
 def forward(side: Ops, folder: Path, ids: np.ndarray, cu_seqlens: np.ndarray, types: np.ndarray | None) -> np.ndarray:
     config = BertConfig.load(folder)
     params = side.prepare(encoder_params(config, checkpoint.load(folder).tensors))
@@ -66,7 +74,7 @@ def test_agrees_with_transformers(tmp_path: Path, side: Ops, changes: dict) -> N
                 for a, b in itertools.pairwise(cu_seqlens)
             ]
         ).numpy()
-    np.testing.assert_allclose(forward(side, tmp_path, ids, cu_seqlens, types), expected, atol=3e-5, rtol=1e-4)
+    check(forward(side, tmp_path, ids, cu_seqlens, types), expected, side)
 
 
 def test_a_sequence_does_not_see_its_neighbours(tmp_path: Path, side: Ops) -> None:
@@ -87,7 +95,7 @@ def test_half_precision_checkpoints_are_read(tmp_path: Path, side: Ops) -> None:
     ids, cu_seqlens = packed([9], CONFIG["vocab_size"])
     with torch.no_grad():
         expected = model.float()(torch.tensor(ids)[None]).last_hidden_state[0].numpy()
-    np.testing.assert_allclose(forward(side, tmp_path, ids, cu_seqlens, None), expected, atol=3e-5, rtol=1e-4)
+    check(forward(side, tmp_path, ids, cu_seqlens, None), expected, side)
 
 
 def test_mean_pool_means_each_sequence(side: Ops, tmp_path: Path) -> None:
