@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ownlm.rag import store_words
 from ownlm.rag.chunk import chunks
 from ownlm.rag.sentences import sentences
 from ownlm.rag.store import FileState, Store, Version
+from ownlm.rag.store import words as store_words
 from ownlm.rag.types import Extracted
 
 Floats = npt.NDArray[np.float32]

@@ -11,9 +11,10 @@ import pytest
 
 from ownlm.errors import CorruptModel, ModelError, NotFound, UnsupportedModel
 from ownlm.formats import FORMATS, bfloat16
-from ownlm.model import gguf, gguf_write
-from ownlm.model.gguf_types import Value
-from ownlm.model.gguf_write import Planned
+from ownlm.model import gguf
+from ownlm.model.gguf import write as gguf_write
+from ownlm.model.gguf.types import Value
+from ownlm.model.gguf.write import Planned
 
 reference = pytest.importorskip("gguf")
 

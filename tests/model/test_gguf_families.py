@@ -11,10 +11,12 @@ import pytest
 
 from ownlm.errors import CorruptModel, InvalidSetting, UnsupportedModel
 from ownlm.formats import FORMATS
-from ownlm.model import checkpoint, gguf, gguf_rope, gguf_write
-from ownlm.model.gguf_export import export
-from ownlm.model.gguf_metadata import metadata
-from ownlm.model.gguf_types import Value
+from ownlm.model import checkpoint, gguf
+from ownlm.model.gguf import rope as gguf_rope
+from ownlm.model.gguf import write as gguf_write
+from ownlm.model.gguf.export import export
+from ownlm.model.gguf.metadata import metadata
+from ownlm.model.gguf.types import Value
 
 pytest.importorskip("transformers")
 reference = pytest.importorskip("gguf")

@@ -19,7 +19,7 @@ pytest.importorskip("transformers")
 sys.path.append(str(Path(__file__).parent))
 from tiny_families import save
 
-from ownlm.model.gguf_export import export
+from ownlm.model.gguf.export import export
 
 PYTHON = os.environ.get("OWNLM_LLAMA_CPP") or (sys.executable if importlib.util.find_spec("llama_cpp") else "")
 pytestmark = pytest.mark.skipif(not PYTHON, reason="llama-cpp-python is not installed, OWNLM_LLAMA_CPP not set")

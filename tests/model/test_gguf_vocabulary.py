@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from ownlm.errors import CorruptModel, UnsupportedModel
-from ownlm.model.gguf_vocabulary import vocabulary
+from ownlm.model.gguf.vocabulary import vocabulary
 from ownlm.tokenizer import Tokenizer, pretokenizers
 
 TEXTS = ["The quick brown fox; it's 12345 o'clock!", "  two  spaces\n\n\ttabs ", "naïve café 東京 🙂", "<|end|>x"]

@@ -27,7 +27,7 @@ from pathlib import Path
 from indexing_support import HashEncoder
 from ownlm.rag import sync as module
 from ownlm.rag.store import Store
-from ownlm.rag.store_database import Database
+from ownlm.rag.store.database import Database
 
 opened = Database._open
 

@@ -56,7 +56,7 @@ def test_documents_are_found_by_meaning(tmp_path: Path, embedder: Embedder) -> N
 
 
 def test_int8_vectors_keep_the_cosines(embedder: Embedder) -> None:
-    from ownlm.rag.store_vectors import quantize
+    from ownlm.rag.store.vectors import quantize
 
     vectors = embedder.encode(list(PAPERS.values()) * 2)
     codes, scales = quantize(vectors)

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from indexing_support import HashEncoder, assert_whole, bytes_on_disk, version
 from ownlm.errors import InvalidSetting, NotFound, StoreBusy, StoreError, StoreFull
-from ownlm.rag import schema
-from ownlm.rag.store import FILE, Store
+from ownlm.rag.store import FILE, Store, schema
 from ownlm.rag.types import Chunk, Extracted, Mark
 
 FEES = "# Fees\n\nThe workshop costs 12 pounds a month.\n\nBring your own gloves.  \n\n"
@@ -285,7 +284,7 @@ def test_readers_see_the_old_version_until_the_swap_is_in(store: Store) -> None:
         thread.join()
 
     with store.transaction() as connection:
-        from ownlm.rag import store_write
+        from ownlm.rag.store import write as store_write
 
         store_write.put(connection, version("/a", "The new text."))
         in_thread()
@@ -296,7 +295,7 @@ def test_readers_see_the_old_version_until_the_swap_is_in(store: Store) -> None:
 def test_a_failed_write_leaves_all_as_it_was(store: Store) -> None:
     store.put(version("/a", "The old text."))
     with pytest.raises(KeyboardInterrupt), store.transaction() as connection:
-        from ownlm.rag import store_write
+        from ownlm.rag.store import write as store_write
 
         store_write.put(connection, version("/a", "The new text."))
         raise KeyboardInterrupt

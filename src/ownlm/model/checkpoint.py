@@ -16,10 +16,11 @@ from typing import Any
 from ownlm.errors import CorruptModel, NotFound
 from ownlm.files import atomic_write
 from ownlm.formats import FORMATS
-from ownlm.model import gguf_config, gguf_tensors
 from ownlm.model.config import read_json
 from ownlm.model.gguf import GgufFile
-from ownlm.model.gguf_shards import read_shards
+from ownlm.model.gguf import config as gguf_config
+from ownlm.model.gguf import tensors as gguf_tensors
+from ownlm.model.gguf.shards import read_shards
 from ownlm.model.safetensors import Tensor, TensorFile, read
 from ownlm.model.safetensors import write as write_file
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.model import checkpoint
-from ownlm.model.gguf_shards import read_shards
+from ownlm.model.gguf.shards import read_shards
 from ownlm.model.memory import KVShape, parameters, weight_bytes
 
 _README = 1 << 16  # bytes of it that are looked at

@@ -22,8 +22,8 @@ from ownlm.rag.rerank import Candidate, Rarity, passage_features, read_sentences
 from ownlm.rag.sentences import sentences
 from ownlm.rag.stem import stems
 from ownlm.rag.store import Store
-from ownlm.rag.store_sentences import Sentences
-from ownlm.rag.store_vectors import Floats
+from ownlm.rag.store.sentences import Sentences
+from ownlm.rag.store.vectors import Floats
 from ownlm.rag.types import Passage
 from ownlm.rag.weights import Weights, shipped
 

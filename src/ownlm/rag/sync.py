@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 import ownlm
-from ownlm.rag import store_files, store_write
 from ownlm.rag.readers import Limits, ReaderPool
 from ownlm.rag.store import FileState, Store
-from ownlm.rag.store_files import Refused
+from ownlm.rag.store import files as store_files
+from ownlm.rag.store import write as store_write
+from ownlm.rag.store.files import Refused
 from ownlm.rag.sync_plan import Plan, Task, plan
 from ownlm.rag.sync_work import Encoder, Prepared, Refusal, prepare, recipe, with_vectors
 from ownlm.rag.types import Progress, Skipped, SyncReport

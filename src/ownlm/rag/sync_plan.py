@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ownlm.errors import NotFound
-from ownlm.rag import store_files
 from ownlm.rag.names import document_name
 from ownlm.rag.store import FileState, Store
-from ownlm.rag.store_files import Indexed
+from ownlm.rag.store import files as store_files
+from ownlm.rag.store.files import Indexed
 from ownlm.rag.types import Skipped
 from ownlm.rag.walk import Found, Unseen
 

@@ -9,12 +9,13 @@ from typing import Protocol
 import numpy as np
 
 from ownlm.errors import DocumentError, NotFound
-from ownlm.rag import chunk, store_files
+from ownlm.rag import chunk
 from ownlm.rag.chunk_language import foreign_passages
 from ownlm.rag.readers import ReaderPool, snapshot
 from ownlm.rag.sentences import sentences
 from ownlm.rag.store import FileState, Store, Version
-from ownlm.rag.store_vectors import Floats
+from ownlm.rag.store import files as store_files
+from ownlm.rag.store.vectors import Floats
 from ownlm.rag.sync_plan import Task
 from ownlm.rag.types import Extracted
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ownlm.errors import InvalidSetting
-from ownlm.rag import ledger_redaction, store_words
-from ownlm.rag.store_vectors import Floats, quantize
+from ownlm.rag import ledger_redaction
+from ownlm.rag.store import words as store_words
+from ownlm.rag.store.vectors import Floats, quantize
 from ownlm.rag.types import Chunk, Extracted
 
 

@@ -1,4 +1,4 @@
-"""A model's tensors, under Hugging Face names, as the tensors of a GGUF file: the way back of ``gguf_tensors``."""
+"""A model's tensors, under Hugging Face names, as the tensors of a GGUF file: the way back of ``gguf.tensors``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ownlm.errors import CorruptModel, InvalidSetting, UnsupportedModel
 from ownlm.formats import FORMATS, bfloat16, mxfp4
-from ownlm.model.gguf_architectures import Architecture
-from ownlm.model.gguf_tensors import STACKED, TRANSPOSED, permuted
-from ownlm.model.gguf_write import Planned
+from ownlm.model.gguf.architectures import Architecture
+from ownlm.model.gguf.tensors import STACKED, TRANSPOSED, permuted
+from ownlm.model.gguf.write import Planned
 from ownlm.model.safetensors import Tensor
 
 PLAIN = {"f32": "F32", "f16": "F16", "bf16": "BF16"}

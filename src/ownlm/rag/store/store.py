@@ -21,12 +21,16 @@ from types import TracebackType
 import numpy as np
 
 from ownlm.errors import InvalidSetting, StoreFull
-from ownlm.rag import store_files, store_read, store_sentences, store_words, store_write
-from ownlm.rag.store_database import WAIT_SECONDS, Database
-from ownlm.rag.store_sentences import Sentences
-from ownlm.rag.store_vectors import Floats, VectorIndex
-from ownlm.rag.store_words import WEIGHTS, Weights
-from ownlm.rag.store_write import FileState, Version
+from ownlm.rag.store import files as store_files
+from ownlm.rag.store import read as store_read
+from ownlm.rag.store import sentences as store_sentences
+from ownlm.rag.store import words as store_words
+from ownlm.rag.store import write as store_write
+from ownlm.rag.store.database import WAIT_SECONDS, Database
+from ownlm.rag.store.sentences import Sentences
+from ownlm.rag.store.vectors import Floats, VectorIndex
+from ownlm.rag.store.words import WEIGHTS, Weights
+from ownlm.rag.store.write import FileState, Version
 from ownlm.rag.types import Document, Extracted, Mark, Passage
 
 __all__ = ["FILE", "FileState", "Store", "Version"]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ownlm.errors import CorruptModel, UnsupportedModel
-from ownlm.model import gguf_rope
 from ownlm.model.gguf import GgufFile
-from ownlm.model.gguf_architectures import (
+from ownlm.model.gguf import rope as gguf_rope
+from ownlm.model.gguf.architectures import (
     BY_NAME,
     MIXTRAL,
     Architecture,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ownlm.files import atomic_write
 from ownlm.formats import FORMATS
 from ownlm.model.gguf import CHECKSUM, DEFAULT_ALIGNMENT, MAGIC
-from ownlm.model.gguf_types import CODES, KINDS, NUMBERS, Value
+from ownlm.model.gguf.types import CODES, KINDS, NUMBERS, Value
 from ownlm.model.safetensors import DTYPES
 
 _VERSION = 3

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm.errors import CorruptModel, UnsupportedModel
-from ownlm.model import gguf_rope
 from ownlm.model.gguf import GgufFile
-from ownlm.model.gguf_architectures import Architecture
+from ownlm.model.gguf import rope as gguf_rope
+from ownlm.model.gguf.architectures import Architecture
 from ownlm.model.safetensors import Tensor
 
 LAYER = re.compile(r"blk\.(0|[1-9][0-9]{0,5})\.([a-z_]+)(?:\.(0|[1-9][0-9]{0,5}))?\.(weight|bias)")

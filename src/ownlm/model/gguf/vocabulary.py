@@ -13,7 +13,7 @@ from typing import Any
 
 from ownlm.errors import CorruptModel, UnsupportedModel
 from ownlm.model.config import read_json
-from ownlm.model.gguf_types import Value
+from ownlm.model.gguf.types import Value
 from ownlm.tokenizer import pretokenizers, sentencepiece
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6

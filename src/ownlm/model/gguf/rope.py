@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm.errors import CorruptModel, UnsupportedModel
-from ownlm.model.gguf_types import Value
+from ownlm.model.gguf.types import Value
 
 FREQS = "rope_freqs.weight"
 LONG = "rope_factors_long.weight"

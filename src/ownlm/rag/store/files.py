@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ownlm.rag.store_write import FileState, signed
+from ownlm.rag.store.write import FileState, signed
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ownlm.model import checkpoint
-from ownlm.model.gguf_config import TOKEN_IDS
-from ownlm.model.gguf_metadata import architecture_of, metadata
-from ownlm.model.gguf_plan import Types, plan
-from ownlm.model.gguf_types import FILE_TYPES, KINDS, Value
-from ownlm.model.gguf_vocabulary import vocabulary
-from ownlm.model.gguf_write import Planned, write
+from ownlm.model.gguf.config import TOKEN_IDS
+from ownlm.model.gguf.metadata import architecture_of, metadata
+from ownlm.model.gguf.plan import Types, plan
+from ownlm.model.gguf.types import FILE_TYPES, KINDS, Value
+from ownlm.model.gguf.vocabulary import vocabulary
+from ownlm.model.gguf.write import Planned, write
 
 _QUANTIZATION_VERSION = 2
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm.errors import CorruptModel, UnsupportedModel
-from ownlm.model import gguf_rope
-from ownlm.model.gguf_architectures import BY_MODEL_TYPE, Architecture, query_scale, sliding_layers
-from ownlm.model.gguf_types import Value
+from ownlm.model.gguf import rope as gguf_rope
+from ownlm.model.gguf.architectures import BY_MODEL_TYPE, Architecture, query_scale, sliding_layers
+from ownlm.model.gguf.types import Value
 
 
 def architecture_of(config: Mapping[str, Any], where: Path) -> Architecture:

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from ownlm.errors import CorruptModel, NotFound, UnsupportedModel
 from ownlm.formats import FORMATS
-from ownlm.model.gguf_cursor import Cursor, Damage
-from ownlm.model.gguf_types import BLOCKS, PLAIN, UNREAD
+from ownlm.model.gguf.cursor import Cursor, Damage
+from ownlm.model.gguf.types import BLOCKS, PLAIN, UNREAD
 from ownlm.model.safetensors import DTYPES, Tensor
 
 MAGIC = b"GGUF"

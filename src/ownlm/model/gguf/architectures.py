@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ownlm.model.gguf_types import Kind
+from ownlm.model.gguf.types import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ _OTHERS = (
     ),
 )
 
-# By GGUF's name ("llama" covers Mixtral: see ``gguf_config``), and by the model_type of config.json.
+# By GGUF's name ("llama" covers Mixtral: see ``gguf.config``), and by the model_type of config.json.
 BY_NAME: Mapping[str, Architecture] = {architecture.name: architecture for architecture in (LLAMA, *_OTHERS)}
 BY_MODEL_TYPE: Mapping[str, Architecture] = {
     **{architecture.model_type: architecture for architecture in (LLAMA, MIXTRAL, *_OTHERS)},

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ownlm.rag.store_vectors import Codes, Floats
+from ownlm.rag.store.vectors import Codes, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ownlm.model.gguf_types import CODES, KINDS, Kind
+from ownlm.model.gguf.types import CODES, KINDS, Kind
 
 _SIZES = {kind: struct.calcsize(code) for kind, code in CODES.items()} | {"bool": 1, "str": 8, "array": 12}
 _MAX_NESTING = 4

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ownlm.errors import StoreBusy, StoreError, StoreFull
-from ownlm.rag import schema
+from ownlm.rag.store import schema
 
 WAIT_SECONDS = 30.0
 """How long a writer waits for another process's transaction before StoreBusy."""
