@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -24,11 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "ownlm"
         return _fail(f"{error.format_message().rstrip('.')} (see '{where} --help')", 2)
-    except BrokenPipeError:
-        # The reader of our output has gone (``ownlm index list | head``): nothing to say, and no second
-        # error when Python flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return _fail("interrupted; what was finished is kept", INTERRUPTED)
 
