@@ -150,6 +150,15 @@ def test_a_reader_that_leaves_is_no_error(home: Path, docs: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_ctrl_c_says_what_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ownlm.rag.library.Library.open", interrupted)
+    code, out, err = run("index", "list")
+    assert (code, out, err.strip()) == (130, "", "ownlm: interrupted; what was finished is kept")
+
+
 def test_the_version_names_the_kernels(run: Run) -> None:
     code, out, _ = run("--version")
     assert code == 0 and re.match(r"ownlm \d+\.\d+\.\d+\n  kernels in use ", out) and "portable" in out

@@ -10,21 +10,23 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing a user can cause prints a traceback."""
-    from ownlm.cli.app import UsageFault, app
+    from ownlm.cli.app import Stopped, UsageFault, app
     from ownlm.errors import OwnLMError
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(words or ["--help"], prog_name="ownlm", standalone_mode=False)
-        return code if isinstance(code, int) else 0
     except OwnLMError as error:
         return _fail(str(error), error.exit_code)
     except UsageFault as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "ownlm"
         return _fail(f"{error.format_message().rstrip('.')} (see '{where} --help')", 2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         return _fail("interrupted; what was finished is kept", INTERRUPTED)
+    return code if isinstance(code, int) else 0
 
 
 def _fail(message: str, code: int) -> int:

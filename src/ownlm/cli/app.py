@@ -13,6 +13,8 @@ from ownlm.cli.output import say
 # The base of what Typer raises for a wrong option, argument or command. Newer Typers carry their own copy
 # of click, so it is found through the one subclass that Typer exports: BadParameter < UsageError < this.
 UsageFault = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
+# What Ctrl-C becomes in some versions of Typer; in others the exit code 130.
+Stopped = typer.Abort
 
 app = typer.Typer(
     name="ownlm",
