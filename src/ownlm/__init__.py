@@ -3,7 +3,7 @@
     >>> import ownlm
     >>> with ownlm.Library.open() as library:                    # doctest: +SKIP
     ...     library.sync(["handbook"])
-    ...     print(library.ask("What does a lost key cost?").answer)
+    ...     print(library.ask("How much is a lost fob?").answer)
 
 Names are loaded at first use, so that ``import ownlm`` costs next to nothing.
 """

@@ -14,7 +14,7 @@
     │   └── DocumentTooLarge        over a limit of size, time, memory or output
     └── StoreError                  the index on disk cannot be read or written
         ├── StoreBusy               another process holds it longer than we wait
-        └── StoreFull               the disk or the quota has no room; nothing was changed
+        └── StoreFull               the disk or the quota has no room; what was there is kept
 
 A message names the thing, its value and the remedy, in one line.
 """
@@ -102,4 +102,4 @@ class StoreBusy(StoreError):
 
 
 class StoreFull(StoreError):
-    """The disk or the quota has no room; nothing was changed."""
+    """The disk or the quota has no room; what was there is kept."""

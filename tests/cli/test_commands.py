@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -111,7 +113,14 @@ def test_every_answer_is_in_the_ledger(run: Run, docs: Path) -> None:
     [
         (["ask", " "], "the question is '': ask something, in words"),
         (["ask"], "Missing argument 'QUESTION'"),
+        (["ask", "caf\udce9 costs?"], "not UTF-8"),
         (["ask", "Why?", "--docs", "/nowhere/at/all"], "/nowhere/at/all"),
+        (["ask", "Why?", "--docs", ""], "a path is ''"),
+        (["index", "add", ""], "a path is ''"),
+        (["index", "show", "caf\udce9"], "no document"),
+        (["ledger", "show", "caf\udce9"], "no entry"),
+        (["index", "watch", ".", "--every", "nan"], "--every is nan"),
+        (["index", "watch", ".", "--every", "inf"], "--every is inf"),
         (["index", "add", "/nowhere/at/all"], "/nowhere/at/all"),
         (["index", "show", "none.md"], "no document 'none.md' in the index"),
         (["index", "search", "x", "--limit", "0"], "--limit"),
@@ -137,6 +146,24 @@ def test_a_home_that_is_a_file_is_named(run: Run, home: Path) -> None:
     assert code == 2 and str(home) in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE vectors SET scales = x'7878'",
+        "UPDATE sentences SET spans = x'787878'",
+        "UPDATE chunks SET text = CAST(x'6b657920ff' AS TEXT)",
+    ],
+)
+def test_a_damaged_index_is_named_without_its_text(run: Run, docs: Path, home: Path, damage: str) -> None:
+    run("index", "add", docs)
+    with contextlib.closing(sqlite3.connect(home / "index.sqlite")) as connection:
+        connection.execute(damage)
+        connection.commit()
+    code, out, err = run("ask", "What does a lost key cost?")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "is damaged: move the file away and index your documents again" in err and "key " not in err
+
+
 def test_a_file_that_cannot_be_read_is_reported_and_the_rest_goes_on(run: Run, docs: Path) -> None:
     (docs / "broken.pdf").write_bytes(b"%PDF-1.7 and no more")
     code, _, err = run("index", "add", docs)
@@ -148,6 +175,36 @@ def test_a_reader_that_leaves_is_no_error(home: Path, docs: Path) -> None:
     line = f"{sys.executable} -m ownlm index list | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nothing_indexed_of_what_was_named_is_exit_code_1(run: Run, docs: Path) -> None:
+    (docs / "broken.pdf").write_bytes(b"%PDF-1.7 and no more")
+    code, _, err = run("index", "add", docs / "broken.pdf")
+    assert code == 1 and "broken.pdf" in err
+    code, out, err = run("ask", "Why is it?", "--docs", docs / "broken.pdf")
+    assert code == 0 and out.startswith("There are no documents to answer from.") and "broken.pdf" in err
+
+
+def test_a_full_disk_under_the_output_is_named(home: Path) -> None:
+    line = f"{sys.executable} -m ownlm --version > /dev/full"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "ownlm: the output cannot be written: no space left on device\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_file_name_cannot_drive_the_terminal(run: Run, docs: Path) -> None:
+    (docs / "red\x1b[31m.txt").write_text("Doors are locked at nine.\n", encoding="utf-8")
+    (docs / "bad\x1b[31m.pdf").write_bytes(b"%PDF-1.7 and no more")
+    _, _, err = run("index", "add", docs)
+    _, out, _ = run("index", "list")
+    run("ask", "What\x1b]0;owned\x07 door?")
+    _, listed, _ = run("ledger", "list")
+    assert "\x1b" not in out + err + listed and r"red\x1b[31m.txt" in out
+
+
+def test_a_group_alone_shows_its_help(run: Run) -> None:
+    code, out, err = run("index")
+    assert (code, err) == (0, "") and "search" in out
 
 
 def test_ctrl_c_says_what_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageFault as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "ownlm"
-        return _fail(f"{error.format_message().rstrip('.')} (see '{where} --help')", 2)
+        message = error.format_message().rstrip(".")
+        if not message:  # a group named alone has shown its help
+            return 0
+        return _fail(f"{message} (see '{where} --help')", 2)
     except (KeyboardInterrupt, Stopped):
         code = INTERRUPTED
     if code == INTERRUPTED:
@@ -30,10 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"ownlm: {message}", file=sys.stderr)  # noqa: T201
+    from ownlm.cli.output import note
+
+    note(f"ownlm: {message}")
     return code
 
 
 def entry() -> None:
     """The console script."""
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except KeyboardInterrupt:  # before ``main`` could listen
+        raise SystemExit(INTERRUPTED) from None

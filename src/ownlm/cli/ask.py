@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,8 +20,10 @@ SHOWN_CHARACTERS = 240
 def ask(
     question: Annotated[str, typer.Argument(help="The question, in plain words.", metavar="QUESTION")],
     docs: Annotated[
-        list[Path] | None,
-        typer.Option("--docs", help="Index this file or folder first, and answer from it alone. May be repeated."),
+        list[str] | None,
+        typer.Option(
+            "--docs", metavar="PATH", help="Index this file or folder first, and answer from it alone. May be repeated."
+        ),
     ] = None,
     home: Home = None,
     json: Json = False,
@@ -38,7 +39,7 @@ def ask(
         if docs:
             with indexing_progress() as progress:
                 synced = library.sync(docs, on_progress=progress)
-            report(synced, quiet_when_unchanged=True)
+            report(synced, quiet_when_unchanged=bool(synced.documents))
             scope = synced.documents
         answer = library.ask(question, documents=scope)
     if json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +13,11 @@ from ownlm.cli.output import counted, note, say, table, write, write_json
 from ownlm.cli.progress import indexing_progress, report
 from ownlm.errors import InvalidSetting
 
+LONGEST_WAIT = 86_400
+
 app = typer.Typer(help="The document index: add, list, show, remove, search, watch.", no_args_is_help=True)
 
-Paths = Annotated[list[Path], typer.Argument(help="Files and folders.", metavar="PATH...")]
+Paths = Annotated[list[str], typer.Argument(help="Files and folders.", metavar="PATH...")]
 Names = Annotated[list[str], typer.Argument(help="Name, unique end of the name, or number.", metavar="DOCUMENT...")]
 
 
@@ -31,6 +32,8 @@ def add(paths: Paths, home: Home = None, json: Json = False) -> None:
         report(result)
     if json:
         write_json(asdict(result))
+    if result.skipped and not result.documents:
+        raise typer.Exit(1)  # nothing of what was named could be indexed
 
 
 @app.command(name="list")
@@ -108,8 +111,8 @@ def watch(
     """Keep the index in line with files and folders until Ctrl-C."""
     from ownlm.rag.library import Library
 
-    if every <= 0:
-        raise InvalidSetting("--every", every, "give a number of seconds above 0")
+    if not 0 < every <= LONGEST_WAIT:
+        raise InvalidSetting("--every", every, f"give a number of seconds above 0 and up to {LONGEST_WAIT:,}")
     with Library.open(home) as library:
         note(f"watching {counted(len(paths), 'path')}, every {every:g} s; Ctrl-C ends")
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from ownlm.cli.progress import indexing_progress, report
 
 def up(
     docs: Annotated[
-        list[Path] | None, typer.Argument(help="Files and folders to index first.", metavar="[DOCS]...")
+        list[str] | None, typer.Argument(help="Files and folders to index first.", metavar="[DOCS]...")
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; other than localhost needs --api-key.")

@@ -99,7 +99,7 @@ def compose(
     clock.append(time.perf_counter())
     counts = store.counts()
     if not quotes:
-        text = NOTHING if counts["documents"] else EMPTY
+        text = NOTHING if (counts["documents"] if documents is None else documents) else EMPTY
     return Answer(
         question=found.query.text,
         answer=text,

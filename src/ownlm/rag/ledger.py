@@ -16,6 +16,7 @@ from typing import Any
 
 from ownlm.errors import InvalidSetting, NotFound
 from ownlm.rag.store import Store
+from ownlm.rag.store.read import as_text
 from ownlm.rag.types import Answer
 
 _COLUMNS = "id, created, question, answer, settings, fingerprint"
@@ -80,7 +81,7 @@ def count(store: Store) -> int:
 def show(store: Store, id: str) -> Entry:
     """One entry by its id. Raises NotFound."""
     with store.reading() as connection:
-        row = connection.execute(f"SELECT {_COLUMNS} FROM ledger WHERE id = ?", (id,)).fetchone()
+        row = connection.execute(f"SELECT {_COLUMNS} FROM ledger WHERE id = ?", (as_text(id),)).fetchone()
     if row is None:
         raise NotFound(f"the ledger has no entry {id!r}: ownlm ledger list shows all")
     return _entry(row)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ownlm.errors import InvalidSetting
 from ownlm.home import data_home
 from ownlm.rag.store import Store
 from ownlm.rag.types import Answer, Document, Extracted, Passage, Progress, SyncReport
@@ -69,6 +70,8 @@ class Library:
         """Bring the index in line with these files and folders. What did not change is not opened."""
         from ownlm.rag.sync import sync
 
+        if not all(os.fspath(root) for root in roots):
+            raise InvalidSetting("a path", "", "name a file or a folder ('.' is the current one)")
         paths = [Path(root) for root in roots]
         return sync(self.store, self.embedder, paths, on_progress=on_progress, cancel=cancel)
 

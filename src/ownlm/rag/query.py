@@ -53,8 +53,12 @@ def read_query(text: str) -> Query:
         raise InvalidSetting("the question", text, "ask something, in words")
     if len(text) > MAX_CHARACTERS:
         raise InvalidSetting(
-            "the question's length", len(text), f"ask in at most {MAX_CHARACTERS} characters, and index longer texts"
+            "the question's length",
+            f"{len(text):,} characters",
+            f"ask in at most {MAX_CHARACTERS:,}, and index longer texts",
         )
+    if not text.isascii() and text.encode("utf-8", "ignore").decode("utf-8") != text:
+        raise InvalidSetting("the question", text[:40], "it holds bytes that are not UTF-8: type it again")
     found = words(text)
     if not found:
         raise InvalidSetting("the question", text[:40], "ask something, in words")

@@ -100,6 +100,10 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        except UnicodeError:
+            raise
+        except ValueError as error:  # bytes of a vector or a span, or JSON, that are none
+            raise self._damaged() from error
 
     def shrink(self) -> bool:
         """Give free pages back to the disk and empty the log; False when other processes' reading kept it from that."""
@@ -158,19 +162,20 @@ class Database:
             return StoreBusy(f"the index {self.path} is being written by another process: try again when it is done")
         if kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and self._free() < _NO_ROOM):
             return StoreFull(
-                f"no room for the index on the disk of {self.path}: nothing was changed; "
+                f"no room for the index on the disk of {self.path}: what was indexed before is kept; "
                 "free some space, or put OWNLM_HOME on another disk"
             )
-        if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return StoreError(
-                f"the index {self.path} is damaged ({error}): move the file away and index your documents again"
-            )
+        if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
+            return self._damaged()  # SQLite's own words may hold the documents' text
         if kind in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             return StoreError(
                 f"the index {self.path} cannot be opened for writing ({error}): "
                 "check the folder's permissions, or name another OWNLM_HOME"
             )
         return StoreError(f"the index {self.path} failed ({error}): check the disk, or index into another OWNLM_HOME")
+
+    def _damaged(self) -> StoreError:
+        return StoreError(f"the index {self.path} is damaged: move the file away and index your documents again")
 
     def _free(self) -> int:
         try:

@@ -22,9 +22,14 @@ def documents(connection: sqlite3.Connection) -> list[Document]:
     return [_document(row) for row in connection.execute(_DOCUMENT + "ORDER BY name")]
 
 
+def as_text(key: str) -> str:
+    """What a person typed, with bytes that are not UTF-8 replaced, as the database can take it."""
+    return key.encode("utf-8", "replace").decode("utf-8")
+
+
 def document(connection: sqlite3.Connection, key: str | int) -> Document:
     """One document by id, by name, or by an end of its name that no other shares. Raises NotFound."""
-    text, rows = str(key), []
+    text, rows = as_text(str(key)), []
     if isinstance(key, str):
         rows = connection.execute(_DOCUMENT + "WHERE name = ?", (text,)).fetchall()
     if not rows and text.isascii() and text.isdigit() and len(text) < 19:
