@@ -53,7 +53,6 @@ class Embedder:
     ) -> None:
         self.name = name
         self._config = config
-        self._pooling = pooling
         self._tokenizer = tokenizer
         self._ops = side
         self._params = side.prepare(params)

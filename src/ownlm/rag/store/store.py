@@ -20,7 +20,8 @@ from types import TracebackType
 
 import numpy as np
 
-from ownlm.errors import InvalidSetting, StoreFull
+from ownlm.errors import StoreFull
+from ownlm.home import data_home
 from ownlm.rag.store import files as store_files
 from ownlm.rag.store import read as store_read
 from ownlm.rag.store import sentences as store_sentences
@@ -50,13 +51,7 @@ class Store:
     @classmethod
     def open(cls, home: str | os.PathLike[str], *, wait: float = WAIT_SECONDS, max_pages: int | None = None) -> Store:
         """Open the index under ``home``, made if missing; ``wait`` is how many seconds a writer waits for another."""
-        folder = Path(home)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidSetting(
-                "OWNLM_HOME", str(home), f"{error.strerror}; name a folder that can be written"
-            ) from error
+        folder = data_home(home)
         return cls(folder, Database(folder / FILE, wait=wait, max_pages=max_pages))
 
     # -- documents ---------------------------------------------------------------------------------------------
