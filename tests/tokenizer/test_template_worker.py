@@ -75,7 +75,7 @@ def test_the_clock_ends_what_computes_little() -> None:
     slow = TemplatePool(Limits(seconds=0.5, cpu_seconds=60))
     with pytest.raises(TemplateError, match=r"longer than 0\.5 s"):
         render(slow, LOOP)
-    assert slow._idle == []
+    assert slow._idle.workers == ()
     slow.close()
 
 
@@ -115,13 +115,13 @@ def test_nothing_of_the_user_is_seen(pool: TemplatePool, monkeypatch: pytest.Mon
 
 def test_one_warm_worker_serves_many_and_threads_share(pool: TemplatePool) -> None:
     goes_on(pool)
-    process = pool._idle[-1]
+    process = pool._idle.workers[-1]
     times = []
     for _ in range(100):
         started = time.perf_counter()
         goes_on(pool)
         times.append(time.perf_counter() - started)
-    assert pool._idle[-1] is process
+    assert pool._idle.workers[-1] is process
     assert min(times) < 0.005
     found: list[bool] = []
     threads = [threading.Thread(target=lambda: found.append(goes_on(pool))) for _ in range(8)]
@@ -130,12 +130,12 @@ def test_one_warm_worker_serves_many_and_threads_share(pool: TemplatePool) -> No
     for thread in threads:
         thread.join()
     assert found == [True] * 8
-    assert len(pool._idle) <= 2
+    assert len(pool._idle.workers) <= 2
 
 
 def test_a_worker_killed_at_rest_is_replaced(pool: TemplatePool) -> None:
     goes_on(pool)
-    process = pool._idle[-1]._process
+    process = pool._idle.workers[-1]._process
     process.kill()
     process.wait()
     assert goes_on(pool)

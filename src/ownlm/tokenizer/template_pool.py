@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ownlm.errors import InvalidSetting, TemplateError
 from ownlm.worker.frames import frame
+from ownlm.worker.idle import Idle
 from ownlm.worker.process import Process, WorkerFailed, module_command
 
 MIB = 1 << 20
@@ -46,10 +46,8 @@ class TemplatePool:
 
     def __init__(self, limits: Limits | None = None, workers: int = 2) -> None:
         self.limits = limits or Limits()
-        self._idle: list[Process] = []
-        self._lock = threading.Lock()
+        self._idle = Idle(self._started)
         self._room = threading.BoundedSemaphore(workers)
-        self._owner = os.getpid()
 
     def render(self, template: str, jobs: list[Job]) -> list[str | TemplateError]:
         """The text of each job, or why it has none. Raises TemplateError when a limit is passed."""
@@ -64,13 +62,13 @@ class TemplatePool:
         if len(request) > limits.request_bytes:
             raise TemplateError(f"the messages have {len(request)} bytes: at most {limits.request_bytes} are rendered")
         with self._room:
-            worker = self._take()
+            worker = self._idle.take()
             try:
                 answer = worker.exchange([request], limits.text_bytes, limits.seconds)
             except WorkerFailed as failure:
                 raise self._why(failure) from None
             finally:
-                self._give_back(worker)
+                self._idle.give_back(worker)
         return self._texts(answer, len(jobs))
 
     def _texts(self, answer: dict[str, Any], count: int) -> list[str | TemplateError]:
@@ -94,33 +92,12 @@ class TemplatePool:
             return TemplateError(f"the chat template made {failure.broken}: too much")
         return TemplateError(f"the chat template ended its process ({failure})")
 
-    def _take(self) -> Process:
-        if self._owner != os.getpid():  # after a fork these are the parent's
-            self._idle, self._owner = [], os.getpid()
-        while True:
-            with self._lock:
-                if not self._idle:
-                    break
-                worker = self._idle.pop()
-            if worker.running():
-                return worker
-            worker.stop()
+    def _started(self) -> Process:
         return Process(module_command("ownlm.tokenizer.template_worker", self.limits.memory_bytes))
-
-    def _give_back(self, worker: Process) -> None:
-        if worker.running():
-            with self._lock:
-                self._idle.append(worker)
-        else:
-            worker.stop()
 
     def close(self) -> None:
         """End the idle processes; the pool can be used again."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        if self._owner == os.getpid():
-            for worker in idle:
-                worker.stop()
+        self._idle.close()
 
 
 _shared: TemplatePool | None = None

@@ -133,7 +133,7 @@ def test_a_parser_writes_no_files(taken_over, tmp_path):
 def test_a_worker_killed_at_rest_is_replaced(taken_over):
     with taken_over() as pool:
         assert goes_on(pool)
-        process = pool._idle[0]._process
+        process = pool._idle.workers[0]._process
         process.kill()
         process.wait()
         assert goes_on(pool)
@@ -141,7 +141,7 @@ def test_a_worker_killed_at_rest_is_replaced(taken_over):
 
 def test_a_worker_killed_at_work_costs_one_file(taken_over):
     with taken_over() as pool:
-        process = pool._idle[0]._process
+        process = pool._idle.workers[0]._process
         threading.Timer(0.3, process.kill).start()
         with pytest.raises(UnreadableDocument, match="crashed"):
             pool.parse(shot("import time; time.sleep(30)"))
@@ -161,7 +161,7 @@ def test_workers_are_reused_bounded_and_ended(taken_over):
         thread.join()
     assert len(results) == 12
     assert len(set(results)) <= 2
-    processes = [worker._process for worker in pool._idle]
+    processes = [worker._process for worker in pool._idle.workers]
     pool.close()
     assert all(process.poll() is not None for process in processes)
     with pytest.raises(InvalidSetting):

@@ -13,6 +13,7 @@ from ownlm.rag.readers import protocol
 from ownlm.rag.readers.file import Snapshot, snapshot
 from ownlm.rag.readers.limits import Limits
 from ownlm.rag.types import Extracted
+from ownlm.worker.idle import Idle
 from ownlm.worker.process import Process, WorkerFailed, module_command
 
 FILES_PER_WORKER = 500  # then a new one, so that no parser's leak and no document's mischief lasts
@@ -35,14 +36,12 @@ class ReaderPool:
         if workers < 1:
             raise InvalidSetting("workers", workers, "give a number above 0")
         self.limits = limits or Limits()
-        self._idle: list[_Worker] = []
-        self._lock = threading.Lock()
+        self._idle = Idle(lambda: _Worker(self.limits))
         self._room = threading.BoundedSemaphore(workers)
-        self._closed = False
 
     def __enter__(self) -> Self:
         """Start the first worker now: it is ready by the time the first file has been found."""
-        self._idle.append(_Worker(self.limits))
+        self._idle.start()
         return self
 
     def __exit__(
@@ -52,11 +51,7 @@ class ReaderPool:
 
     def close(self) -> None:
         """End the idle workers; those at work end when their document is done."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for worker in idle:
-            worker.stop()
+        self._idle.close(for_good=True)
 
     def extract(self, path: str | os.PathLike[str]) -> Read:
         """Read and parse the file at ``path``. Raises UnreadableDocument or DocumentTooLarge."""
@@ -68,7 +63,7 @@ class ReaderPool:
         if not shot.data:
             raise UnreadableDocument("is empty")
         with self._room:
-            worker = self._take()
+            worker = self._idle.take()
             usable = False
             try:
                 extracted = worker.parse(shot)
@@ -78,26 +73,7 @@ class ReaderPool:
                 usable = worker.alive
                 raise
             finally:
-                self._give_back(worker, usable)
-
-    def _take(self) -> _Worker:
-        """An idle worker, or a new one; one that died at rest (of memory, say) is not this file's fault."""
-        while True:
-            with self._lock:
-                if not self._idle:
-                    break
-                worker = self._idle.pop()
-            if worker.running():
-                return worker
-            worker.stop()
-        return _Worker(self.limits)
-
-    def _give_back(self, worker: _Worker, usable: bool) -> None:
-        with self._lock:
-            if usable and not self._closed and worker.served < FILES_PER_WORKER:
-                self._idle.append(worker)
-                return
-        worker.stop()
+                self._idle.give_back(worker, usable=usable and worker.served < FILES_PER_WORKER)
 
 
 def worker_command(limits: Limits) -> list[str]:
