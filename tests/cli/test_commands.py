@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -230,3 +231,15 @@ def test_no_command_shows_the_help(run: Run) -> None:
 
 def test_numbers_agree_with_their_nouns() -> None:
     assert counted(1, "document") == "1 document" and counted(1200, "chunk") == "1,200 chunks"
+
+
+def test_a_short_h_shows_the_help(run: Run) -> None:
+    assert run("ask", "-h") == run("ask", "--help")
+
+
+def test_a_taken_port_is_said_before_anything_is_indexed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text("The gate is green.\n")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, _, err = run("up", tmp_path, "--port", str(other.getsockname()[1]))
+    assert code == 2 and "another program uses it" in err
+    assert run("index", "list")[1].strip() == ""

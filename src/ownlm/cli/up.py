@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -29,16 +30,16 @@ def up(
 ) -> None:
     """Index DOCS, serve the page and the API on this machine, and print the address."""
     from ownlm.rag.library import Library
-    from ownlm.serve.run import serve
+    from ownlm.serve.run import bind, serve
     from ownlm.serve.settings import Settings
 
     settings = Settings(host=host, port=port, api_key=api_key, allowed_hosts=tuple(allow_host or ()))
-    with Library.open(home) as library:
+    with closing(bind(settings)) as listener, Library.open(home) as library:
         if docs:
             with indexing_progress() as progress:
                 synced = library.sync(docs, on_progress=progress)
             report(synced)
-        serve(library, settings, on_ready=_say_where)
+        serve(library, settings, listener=listener, on_ready=_say_where)
 
 
 def _say_where(address: str) -> None:

@@ -21,7 +21,10 @@ BACKLOG = 2048
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A listening socket. Raises InvalidSetting when the address is taken, not allowed or not this machine's."""
+    """A socket at the address; it does not listen yet, so nobody waits at it.
+
+    Raises InvalidSetting when the address is taken, not allowed or not this machine's.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -33,7 +36,6 @@ def bind(settings: Settings) -> socket.socket:
         if os.name == "posix":  # elsewhere the option lets two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise _in_words(error, settings) from error
@@ -88,14 +90,26 @@ def _ending_quietly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def serve(library: Library, settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    library: Library,
+    settings: Settings,
+    *,
+    listener: socket.socket | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
     """Serve until Ctrl-C or SIGTERM. ``on_ready`` is told the address once connections are accepted.
+
+    ``listener`` is what ``bind`` gave, for one who wants to know that the address is free before other work.
 
     The first Ctrl-C stops accepting and waits ``drain_seconds`` for answers under way; a second one does not wait.
     The library stays open: it is the caller's. Raises InvalidSetting when the address cannot be had.
     """
-    listener = bind(settings)
+    listener = listener or bind(settings)
     with contextlib.closing(listener), _ending_quietly():
+        try:
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise _in_words(error, settings) from error
         if on_ready is not None:
             on_ready(address(listener, settings))
         server(library, settings).run(sockets=[listener])
