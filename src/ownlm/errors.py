@@ -5,10 +5,15 @@
     │   ├── InvalidSetting          a setting has a value outside what it admits
     │   ├── MissingExtra            an optional dependency is not installed
     │   ├── TemplateError           a chat template refuses these messages, fails, or takes too long
+    │   ├── PromptTooLong           prompt and answer do not fit the context together; never a cut
     │   └── NotFound                the model, document or ledger entry named is not there
     ├── ModelError                  a model folder cannot be used
     │   ├── CorruptModel            bytes are missing, altered or inconsistent
     │   └── UnsupportedModel        a valid model of a kind that OwnLM does not run
+    ├── EngineError                 a request to the engine ends without its answer; the engine goes on
+    │   ├── EngineBusy              as many requests wait as may wait: try again later
+    │   ├── EngineClosed            the engine was closed
+    │   └── StepFailed              the model's step failed under the request
     ├── DocumentError               one document cannot be read; the others go on
     │   ├── UnreadableDocument      damaged, encrypted, or of an unknown kind
     │   └── DocumentTooLarge        over a limit of size, time, memory or output
@@ -65,6 +70,33 @@ class TemplateError(UsageError):
     """A chat template refuses these messages, fails on them, or takes too long or too much memory."""
 
 
+class PromptTooLong(UsageError):
+    """A prompt, or a prompt and the answer asked for, are longer than the context. Nothing is cut.
+
+    >>> str(PromptTooLong(5000, None, 4096))
+    'the prompt is 5000 tokens long and the context holds 4096, the answer included: shorten the prompt or load the model with a larger context'
+    >>> str(PromptTooLong(4000, 200, 4096))
+    'the prompt is 4000 tokens long and max_tokens is 200, together 4200, and the context holds 4096: shorten the prompt or ask for at most 96 tokens'
+    """  # noqa: E501
+
+    def __init__(self, prompt: int, max_tokens: int | None, context: int) -> None:
+        said = f"the prompt is {prompt} tokens long"
+        if max_tokens is None or prompt >= context:
+            message = (
+                f"{said} and the context holds {context}, the answer included: "
+                "shorten the prompt or load the model with a larger context"
+            )
+        else:
+            message = (
+                f"{said} and max_tokens is {max_tokens}, together {prompt + max_tokens}, and the context holds "
+                f"{context}: shorten the prompt or ask for at most {context - prompt} tokens"
+            )
+        super().__init__(message)
+        self.prompt = prompt
+        self.max_tokens = max_tokens
+        self.context = context
+
+
 class NotFound(UsageError):
     """The model, document or ledger entry named is not there."""
 
@@ -79,6 +111,30 @@ class CorruptModel(ModelError):
 
 class UnsupportedModel(ModelError):
     """A valid model of a kind that OwnLM does not run."""
+
+
+class EngineError(OwnLMError):
+    """A request to the engine ends without its answer; the engine goes on."""
+
+
+class EngineBusy(EngineError):
+    """As many requests wait as may wait.
+
+    >>> str(EngineBusy(64))
+    '64 requests are waiting, which is the limit: try again in a moment'
+    """
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} requests are waiting, which is the limit: try again in a moment")
+        self.waiting = waiting
+
+
+class EngineClosed(EngineError):
+    """The engine was closed."""
+
+
+class StepFailed(EngineError):
+    """The model's step failed under the request; others that were not in that step go on."""
 
 
 class DocumentError(OwnLMError):
