@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ownlm import native
+
+sys.path.append(str(Path(__file__).parents[1]))  # tests/plan_support.py
 
 
 @pytest.fixture(params=native.isas())

@@ -12,6 +12,7 @@ const char* type_name(char type) {
     case 'f': return "float32";
     case 'b': return "int8";
     case 'B': return "uint8";
+    case 'd': return "float64";
     default: return "int32";
   }
 }
@@ -20,7 +21,7 @@ bool matches(const Py_buffer& view, char type) {
   const char* format = view.format ? view.format : "B";
   if (*format == '<' || *format == '=' || *format == '@') ++format;
   const bool same = *format == type || (type == 'i' && *format == 'l');  // int32 is a long on Windows
-  const Py_ssize_t bytes = type == 'f' || type == 'i' ? 4 : 1;
+  const Py_ssize_t bytes = type == 'd' ? 8 : type == 'f' || type == 'i' ? 4 : 1;
   return same && format[1] == '\0' && view.itemsize == bytes;
 }
 

@@ -9,7 +9,7 @@
 
 namespace ownlm {
 
-// A C-contiguous array of `type` (f float32, b int8, B uint8, i int32), read-only unless writable.
+// A C-contiguous array of `type` (f float32, d float64, b int8, B uint8, i int32), read-only unless writable.
 // Input that is not aligned to its element (a mapped file) is copied; output has to be aligned.
 class Array {
  public:

@@ -78,6 +78,7 @@ struct Kernels {
   void (*dequantize)(const uint8_t* blocks, int64_t count, float* out, bool add);  // Q8_0 blocks to floats
   void (*add)(const float* x, int64_t count, float* out);                          // out += x
   void (*dot_i8)(const int8_t* vectors, int64_t rows, int64_t width, const int8_t* query, int32_t* out);
+  const struct DecoderKernels* decoder;
 };
 
 constexpr int64_t kMaxTile = 12;  // query rows that attention works on at once

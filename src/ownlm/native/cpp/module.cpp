@@ -10,6 +10,7 @@
 #include "array.h"
 #include "cpu.h"
 #include "drivers.h"
+#include "plan/bind.h"
 #include "pool.h"
 
 namespace nb = nanobind;
@@ -198,4 +199,5 @@ NB_MODULE(_kernels, m) {
   m.def("attention_varlen", &attention_checked, "qkv"_a, "cu_seqlens"_a, "heads"_a, "scale"_a, "out"_a);
   m.def("mean_pool", &mean_pool_checked, "x"_a, "cu_seqlens"_a, "normalize"_a, "out"_a);
   m.def("dot_i8", &dot_i8_checked, "vectors"_a, "query"_a, "out"_a);
+  bind_plan(m);
 }

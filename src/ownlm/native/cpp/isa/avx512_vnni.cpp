@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "../kernels.h"
+#include "../decoder_kernels.h"
 
 #define OWNLM_TILE_ROWS 12    // rows and
 #define OWNLM_TILE_PANELS 2  // panels of a float tile: its sums, weights and one activation fill the registers
@@ -9,12 +9,15 @@
 #include "gemm.h"
 #include "ops.h"
 #include "q8_avx512.h"
+#include "decoder_rows.h"
+#include "paged_attention.h"
 
 namespace ownlm {
 
 const Kernels* avx512_vnni_kernels() {
+  static const DecoderKernels decoder = OWNLM_DECODER_KERNELS;
   static const Kernels table = {"avx512_vnni", quantize, linear_f32, linear_q8_0, layer_norm, attention,
-                                mean_pool, dequantize, add_floats, dot_i8};
+                                mean_pool, dequantize, add_floats, dot_i8, &decoder};
   return &table;
 }
 

@@ -48,6 +48,13 @@ inline float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 inline V load_i8(const int8_t* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
+// even and odd halves of 8 pairs of bfloat16
+inline V load_even(const int32_t* p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), 16));
+}
+inline V load_odd(const int32_t* p) {
+  return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_set1_epi32(-65536)));
+}
 // stores a group of whole numbers in [-128, 127] as bytes; returns their sum
 inline int32_t store_group(int8_t* p, const V* v) {
   const __m256i a = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));

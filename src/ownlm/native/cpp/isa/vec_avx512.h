@@ -33,6 +33,11 @@ inline float half_to_float(uint16_t h) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_c
 inline V load_i8(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
+// even and odd halves of 16 pairs of bfloat16
+inline V load_even(const int32_t* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16)); }
+inline V load_odd(const int32_t* p) {
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)));
+}
 // stores a group of whole numbers in [-128, 127] as bytes; returns their sum
 inline int32_t store_group(int8_t* p, const V* v) {
   const __m512i a = _mm512_cvtps_epi32(v[0]), b = _mm512_cvtps_epi32(v[1]);

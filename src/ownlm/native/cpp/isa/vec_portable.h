@@ -93,6 +93,23 @@ inline V load_half(const uint16_t* p) {
 inline V load_i8(const int8_t* p) {
   return set4(static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3]));
 }
+// even and odd halves of 4 pairs of bfloat16
+inline V load_even(const int32_t* p) {
+  uint32_t bits[4];
+  std::memcpy(bits, p, sizeof bits);
+  for (uint32_t& b : bits) b <<= 16;
+  V r;
+  std::memcpy(&r, bits, sizeof r);
+  return r;
+}
+inline V load_odd(const int32_t* p) {
+  uint32_t bits[4];
+  std::memcpy(bits, p, sizeof bits);
+  for (uint32_t& b : bits) b &= 0xffff0000u;
+  V r;
+  std::memcpy(&r, bits, sizeof r);
+  return r;
+}
 // stores a group of whole numbers in [-128, 127] as bytes; returns their sum
 inline int32_t store_group(int8_t* p, const V* v) {
   int32_t total = 0;

@@ -1,0 +1,168 @@
+"""Cached attention against NumPy, and the promise that no bit depends on how the work was cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ownlm import native
+from ownlm.native import plan
+from plan_support import attend, batches, ints, rms_norm, rotate
+
+KV, EPS = 2, 1e-6
+LENGTHS = [300, 1, 7, 550]
+
+
+class Layer:
+    """One layer over a table of hidden states, with its result in float64."""
+
+    def __init__(self, rng: np.random.Generator, lengths: list[int], *, heads: int = 4, dim: int = 16, rotary: int = 12,
+                 norms: str = "", **spec: object) -> None:  # fmt: skip
+        self.lengths, self.heads, self.dim, self.norms, self.spec = lengths, heads, dim, norms, dict(spec)
+        width = 32
+        normal = rng.standard_normal
+        self.x = normal((sum(lengths), width)).astype(np.float32)
+        self.w = (normal(((heads + 2 * KV) * dim, width)) * 0.3).astype(np.float32)
+        self.bias = normal(len(self.w)).astype(np.float32) * np.float32(0.1)
+        self.head = normal((40, heads * dim)).astype(np.float32)
+        self.frequencies = (10000.0 ** -(np.arange(rotary // 2) / max(1, rotary // 2))).astype(np.float32)
+        q, k = (dim, dim) if norms == "head" else (heads * dim, KV * dim)
+        self.q_norm, self.k_norm = (1 + normal(n).astype(np.float32) / 10 for n in (q, k))
+
+    def expected(self) -> NDArray[np.float64]:
+        out = []
+        for start, length in zip(np.cumsum([0, *self.lengths]), self.lengths, strict=False):
+            x = self.x[start : start + length].astype(np.float64) @ self.w.T.astype(np.float64) + self.bias
+            q, k, v = np.split(x, [self.heads * self.dim, (self.heads + KV) * self.dim], axis=1)
+            if self.norms == "row":
+                q, k = rms_norm(q, self.q_norm, EPS), rms_norm(k, self.k_norm, EPS)
+            q, k, v = (part.reshape(length, -1, self.dim) for part in (q, k, v))
+            if self.norms == "head":
+                q, k = rms_norm(q, self.q_norm, EPS), rms_norm(k, self.k_norm, EPS)
+            angles = np.arange(length)[:, None] * self.frequencies.astype(np.float64)
+            out.append(attend(rotate(q, angles), rotate(k, angles), v, **self.spec))
+        return np.concatenate(out) @ self.head.T.astype(np.float64)
+
+    def run(self, cut: int, *, floats: bool = True, block_size: int = 16) -> NDArray[np.float32]:
+        blocks = sum(-(-length // block_size) for length in self.lengths)
+        spec = plan.Attention(
+            heads=self.heads, kv_heads=KV, head_dim=self.dim, scale=self.dim**-0.5, layer=0,
+            cache=plan.kv_cache(1, blocks, block_size, KV, self.dim, floats), inverse_frequencies=self.frequencies,
+            q_norm=plan.RMSNorm(self.q_norm, EPS) if self.norms else None,
+            k_norm=plan.RMSNorm(self.k_norm, EPS) if self.norms else None,
+            whole_row_norm=self.norms == "row", **self.spec,
+        )  # fmt: skip
+        p = plan.Plan()
+        x = p.embed([("ids", self.x, "f32")], self.x.shape[1])
+        p.logits(
+            p.cached_attention(p.qkv_rope(x, native.pack_f32(self.w), spec, self.bias), spec),
+            native.pack_f32(self.head),
+        )
+        out = np.full((len(self.x), len(self.head)), np.nan, np.float32)
+        for where, batch in batches(self.lengths, cut, block_size):
+            out[where] = p.run(batch)
+        return out
+
+
+SPECS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "window": {"window": 37},
+    "window wider than a chunk": {"window": 300},
+    "softcap": {"softcap": 5.0},
+    "softcap and window": {"softcap": 5.0, "window": 65},
+    "sinks": {"sinks": np.linspace(-2, 4, 4, dtype=np.float32)},
+    "norm by head": {"norms": "head"},
+    "norm over the row": {"norms": "row"},
+    "seven heads a group": {"heads": 14},
+    "odd widths": {"heads": 2, "dim": 20, "rotary": 20},
+    "no rotation": {"rotary": 0},
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_attention_equals_numpy(isa: str, rng: np.random.Generator, name: str) -> None:
+    layer = Layer(rng, LENGTHS, **SPECS[name])
+    expected = layer.expected()
+    got = layer.run(1000)
+    assert np.abs(got - expected).max() < 5e-6 * np.abs(expected).max()
+    rough = layer.run(1000, floats=False)
+    assert np.abs(rough - expected).max() < 1e-2 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("floats", [True, False])
+@pytest.mark.parametrize("name", ["window wider than a chunk", "softcap", "seven heads a group"])
+def test_no_bit_depends_on_the_cut(isa: str, rng: np.random.Generator, threads: None, name: str, floats: bool) -> None:
+    layer = Layer(rng, LENGTHS, **SPECS[name])
+    whole = layer.run(1000, floats=floats)
+    assert np.array_equal(layer.run(64, floats=floats), whole)
+    assert np.array_equal(layer.run(13, floats=floats, block_size=64), whole)
+    native.set_threads(1)
+    assert np.array_equal(layer.run(200, floats=floats), whole)
+
+
+def test_token_by_token(isa: str, rng: np.random.Generator) -> None:
+    layer = Layer(rng, [40, 3], window=17)
+    assert np.array_equal(layer.run(1, floats=False), layer.run(64, floats=False))
+
+
+def test_what_stood_in_a_block_before_does_not_matter(rng: np.random.Generator) -> None:
+    layer = Layer(rng, [20])
+    cache = plan.kv_cache(1, 2, 16, KV, 16)
+    spec = plan.Attention(heads=4, kv_heads=KV, head_dim=16, scale=0.25, layer=0, cache=cache)
+    p = plan.Plan()
+    x = p.embed([("ids", np.stack([layer.x[0], np.full(32, np.nan, np.float32)]), "f32")], 32)
+    p.logits(p.cached_attention(p.qkv_rope(x, native.pack_f32(layer.w), spec), spec), native.pack_f32(layer.head))
+    ((_, full),) = batches([32], 32)
+    assert np.isnan(p.run(replace(full, ids=np.ones(32, np.int32)))).all()
+    for cut in (5, 1):
+        for _, batch in batches([20], cut):
+            clean = replace(batch, ids=np.zeros_like(batch.ids))
+            assert np.isfinite(p.run(clean)).all()
+
+
+def test_copied_blocks_hold_the_same(rng: np.random.Generator) -> None:
+    layer = Layer(rng, [16])
+    cache = plan.kv_cache(1, 3, 16, KV, 16)
+    spec = plan.Attention(heads=4, kv_heads=KV, head_dim=16, scale=0.25, layer=0, cache=cache)
+    p = plan.Plan()
+    x = p.embed([("ids", layer.x, "f32")], 32)
+    p.logits(p.cached_attention(p.qkv_rope(x, native.pack_f32(layer.w), spec), spec), native.pack_f32(layer.head))
+    results = []
+    ((_, batch),) = batches([16], 16)
+    p.run(replace(batch, block_tables=ints([[0]]), slots=np.arange(16, dtype=np.int32)))
+    cache.copy_blocks(ints([[0, 2]]))
+    last = replace(batch, ids=batch.ids[-1:], positions=batch.positions[-1:], cu_seqlens=ints([0, 1]), rows=ints([0]))
+    for block in (0, 2):
+        results.append(p.run(replace(last, block_tables=ints([[block]]), slots=ints([block * 16 + 15]))))
+    assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("ids", [99], "ids"),
+        ("positions", [[0]], "shape"),
+        ("rows", [1], "rows"),
+        ("slots", [16], "slots"),
+        ("slots", [-1], "slots"),
+        ("block_tables", [[1]], "block_tables"),
+        ("lengths", [0], "lengths"),
+        ("lengths", [17], "lengths"),
+        ("cu_seqlens", [0, 2], "cu_seqlens"),
+    ],
+)
+def test_a_batch_outside_its_bounds_is_refused(
+    rng: np.random.Generator, field: str, value: object, message: str
+) -> None:
+    layer = Layer(rng, [1])
+    spec = plan.Attention(heads=4, kv_heads=KV, head_dim=16, scale=0.25, layer=0, cache=plan.kv_cache(1, 1, 16, KV, 16))
+    p = plan.Plan()
+    x = p.embed([("ids", layer.x, "f32")], 32)
+    p.logits(p.cached_attention(p.qkv_rope(x, native.pack_f32(layer.w), spec), spec), native.pack_f32(layer.head))
+    ((_, batch),) = batches([1], 1)
+    p.run(batch)
+    with pytest.raises(ValueError, match=message):
+        p.run(replace(batch, **{field: ints(value)}))
