@@ -4,6 +4,7 @@
     ├── UsageError                  what was asked for cannot be done as asked; exit code 2
     │   ├── InvalidSetting          a setting has a value outside what it admits
     │   ├── MissingExtra            an optional dependency is not installed
+    │   ├── InvalidGrammar          what an answer must match is not understood, or nothing can match it
     │   ├── TemplateError           a chat template refuses these messages, fails, or takes too long
     │   ├── PromptTooLong           prompt and answer do not fit the context together; never a cut
     │   └── NotFound                the model, document or ledger entry named is not there
@@ -64,6 +65,20 @@ class MissingExtra(UsageError):
         super().__init__(f"{package} is not installed: pip install 'ownlm[{extra}]'")
         self.extra = extra
         self.package = package
+
+
+class InvalidGrammar(UsageError):
+    """What an answer must match is not understood, or nothing can match it.
+
+    >>> str(InvalidGrammar("regex", "(", "unclosed group"))
+    "regex '(': unclosed group"
+    """
+
+    def __init__(self, kind: str, value: object, problem: str) -> None:
+        shown = repr(value)
+        super().__init__(f"{kind} {shown if len(shown) <= 80 else shown[:77] + '...'}: {problem}")
+        self.kind = kind
+        self.problem = problem
 
 
 class TemplateError(UsageError):

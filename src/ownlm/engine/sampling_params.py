@@ -6,19 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from ownlm.errors import InvalidSetting
 
+if TYPE_CHECKING:
+    from ownlm.engine.grammar import CompiledGrammar
+
 BIAS = 100.0  # as large as a logit bias gets: -100 all but bans a token, 100 all but forces it
 PENALTY = 2.0
-
-
-class CompiledGrammar(Protocol):
-    """What a request's text must match (``engine/grammar.py``)."""
-
-    def matcher(self) -> Any:
-        """A new matcher, at the beginning of a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
