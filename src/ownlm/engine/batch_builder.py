@@ -1,0 +1,89 @@
+"""From scheduled requests to the arrays of a step.
+
+Block tables change by an entry now and then, so they are kept as arrays, one row a running request, and only what
+changed is written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ownlm.engine.request import Request
+from ownlm.engine.scheduler import Scheduled
+from ownlm.model.batch import Batch
+
+
+class BatchBuilder:
+    """For at most ``max_running`` requests of ``max_blocks`` blocks each."""
+
+    def __init__(self, block_size: int, max_running: int, max_blocks: int) -> None:
+        self._size = block_size
+        self._tables = np.zeros((max_running, max_blocks), np.int32)
+        self._rows = list(range(max_running - 1, -1, -1))
+        self._holders: dict[int, Request] = {}
+
+    def build(self, entries: Sequence[Scheduled]) -> Batch:
+        """Rows of logits: of each entry in turn, first those that score the prompt, then the one it samples from."""
+        size = self._size
+        ids: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        rows: list[int] = []
+        offsets, lengths, tables = [0], [], []
+        longest = 0
+        for request, start, count, first_score, scores, samples in entries:
+            table = request.table
+            if table.unchanged != len(table.blocks) or request.row < 0:
+                self._sync(request)
+            end, begin = start + count, offsets[-1]
+            blocks = table.blocks
+            if count == 1:
+                ids.append(request.tokens[start])
+                positions.append(start)
+                slots.append(blocks[start // size] * size + start % size)
+            else:
+                ids += request.tokens[start:end]
+                positions += range(start, end)
+                for at in range(start // size, (end - 1) // size + 1):
+                    first = blocks[at] * size - at * size
+                    slots += range(first + max(start, at * size), first + min(end, (at + 1) * size))
+            if scores:
+                rows += range(begin + first_score - start, begin + first_score - start + scores)
+            if samples:
+                rows.append(begin + count - 1)
+            offsets.append(begin + count)
+            lengths.append(end)
+            tables.append(request.row)
+            longest = max(longest, len(blocks))
+        return Batch(
+            ids=np.array(ids, np.int32),
+            positions=np.array(positions, np.int32),
+            cu_seqlens=np.array(offsets, np.int32),
+            lengths=np.array(lengths, np.int32),
+            block_tables=np.ascontiguousarray(self._tables[tables, :longest]),
+            slots=np.array(slots, np.int32),
+            rows=np.array(rows, np.int32),
+        )
+
+    def _sync(self, request: Request) -> None:
+        """Bring a request's row up to date; give it one if it has none."""
+        table = request.table
+        if request.row < 0:
+            if not self._rows:
+                self._reclaim()
+            request.row = self._rows.pop()
+            self._holders[request.row] = request
+            table.unchanged = 0
+        row = self._tables[request.row]
+        row[table.unchanged : len(table.blocks)] = table.blocks[table.unchanged :]
+        table.unchanged = len(table.blocks)
+
+    def _reclaim(self) -> None:
+        """Rows of requests that run no more can be had again."""
+        for row, request in list(self._holders.items()):
+            if not request.running:
+                del self._holders[row]
+                request.row = -1
+                self._rows.append(row)
