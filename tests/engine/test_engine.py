@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -391,3 +393,74 @@ def test_a_planted_fault_of_the_batch_is_seen(fault: Callable[[Batch], None], mo
         asked = prompts(8)
         handles = [engine.submit(prompt, greedy()) for prompt in asked]
         assert [ids(handle) for handle in handles] == [naive(prompt, 12) for prompt in asked]
+
+
+class Script:
+    """A grammar that admits one text; what it forces, it forces in runs of three."""
+
+    def __init__(self, text: list[int]) -> None:
+        self.text = text
+        self.error = ""
+
+    def matcher(self) -> Script:
+        return Script(list(self.text))
+
+    @property
+    def finished(self) -> bool:
+        return not self.text
+
+    def allowed(self) -> NDArray[np.bool_]:
+        mask = np.zeros(VOCABULARY, bool)
+        mask[self.text[0]] = True
+        return mask
+
+    def accept(self, token: int) -> bool:
+        return token == self.text.pop(0)
+
+    def forced(self, limit: int | None = None) -> list[int]:
+        count = min(3, len(self.text), 3 if limit is None else limit)
+        taken, self.text = self.text[:count], self.text[count:]
+        return taken
+
+
+@pytest.mark.parametrize("length", [1, 4, 6, 11])
+def test_what_a_grammar_forces_is_computed_like_a_prompt(length: int) -> None:
+    runner = FakeRunner()
+    text = list(range(length))
+    with running(runner) as engine:
+        handle = engine.submit([9, 9], greedy(11, grammar=Script(text)))
+        outs = list(handle)
+        assert [out.token for out in outs] == text and handle.finish_reason == "stop"
+        assert runner.steps == -(-length // 4)  # one is sampled, three are forced
+        after = engine.submit([9, 9, *text], greedy(3))
+        assert ids(after) == naive([9, 9, *text], 3)
+        cut = engine.submit([9, 9], greedy(2, grammar=Script([1, 2, 3, 4, 5])))
+        assert ids(cut) == [1, 2] and cut.finish_reason == "length"
+
+
+def test_tokens_come_without_a_waiting_thread() -> None:
+    """What a server does: a callback says that something came, and polling takes it."""
+    came = threading.Event()
+    with running() as engine:
+        handle = engine.submit([3, 4, 5], greedy(20))
+        handle.notify(came.set)
+        tokens: list[int] = []
+        while not handle.done:
+            assert came.wait(10)
+            came.clear()
+            tokens += [out.token for out in handle.poll()]
+        assert tokens == naive([3, 4, 5], 20)
+        assert handle.get() is None and handle.poll() == []
+
+
+def test_a_callback_that_fails_harms_nobody() -> None:
+    with running() as engine:
+        handle = engine.submit([3, 4, 5], greedy(20))
+        handle._outbox.callback = lambda: 1 // 0
+        assert ids(engine.submit([3, 4], greedy(20))) == naive([3, 4], 20)
+        assert ids(handle) == naive([3, 4, 5], 20)
+
+
+def test_accounting_needs_no_numpy() -> None:
+    code = "import sys; import ownlm.engine.scheduler, ownlm.engine.handle; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
