@@ -136,11 +136,11 @@ class EngineBusy(EngineError):
     """As many requests wait as may wait.
 
     >>> str(EngineBusy(64))
-    '64 requests are waiting, which is the limit: try again in a moment'
+    '64 requests are waiting and there is no room for more: try again in a moment'
     """
 
     def __init__(self, waiting: int) -> None:
-        super().__init__(f"{waiting} requests are waiting, which is the limit: try again in a moment")
+        super().__init__(f"{waiting} requests are waiting and there is no room for more: try again in a moment")
         self.waiting = waiting
 
 

@@ -190,7 +190,6 @@ def test_too_long_is_an_error_with_the_numbers() -> None:
             engine.submit([1, VOCABULARY], greedy())
 
 
-@pytest.mark.slow
 def test_a_thousand_concurrent_requests() -> None:
     asked = prompts(1000, longest=12)
     handles: dict[int, Any] = {}
@@ -464,3 +463,36 @@ def test_a_callback_that_fails_harms_nobody() -> None:
 def test_accounting_needs_no_numpy() -> None:
     code = "import sys; import ownlm.engine.scheduler, ownlm.engine.handle; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_storm_of_arrivals_and_departures() -> None:
+    """Threads submit, fork, read, cancel and walk away at random; whoever stays gets the naive loop's tokens."""
+    wrong: list[object] = []
+    with running(FakeRunner(blocks=40), max_running=6, step_tokens=16, step_tokens_shared=8) as engine:
+
+        def client(seed: int) -> None:
+            chance = random.Random(seed)
+            for prompt in prompts(25, seed=seed // 2, longest=20):
+                handles = engine.submit_many(prompt, [greedy(8)] * chance.choice([1, 1, 1, 3]))
+                for handle in handles:
+                    fate = chance.random()
+                    if fate < 0.2:
+                        handle.get()
+                        handle.cancel()
+                    elif fate < 0.4:
+                        handle.get(timeout=0.001)
+                    elif ids(handle) != naive(prompt, 8):
+                        wrong.append(prompt)
+                del handles, handle
+
+        threads = [threading.Thread(target=client, args=(seed,)) for seed in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not wrong
+        assert eventually(lambda: engine.stats().running == engine.stats().waiting == 0)
+        counters = engine.stats().counters
+        assert counters.cancelled > 20 and not counters.failed
+        assert counters.finished + counters.cancelled == counters.submitted
+        assert eventually(lambda: engine.stats().counters.audits > 0)
