@@ -75,7 +75,10 @@ class InvalidGrammar(UsageError):
     """
 
     def __init__(self, kind: str, value: object, problem: str) -> None:
-        shown = repr(value)
+        try:
+            shown = repr(value)
+        except RecursionError:
+            shown = "(nested deeply)"
         super().__init__(f"{kind} {shown if len(shown) <= 80 else shown[:77] + '...'}: {problem}")
         self.kind = kind
         self.problem = problem

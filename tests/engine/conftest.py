@@ -1,8 +1,8 @@
-"""Makes ``tests/tiny_bert.py`` importable."""
+"""Makes the helpers beside and above these tests importable."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tokenizer")]

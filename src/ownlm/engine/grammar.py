@@ -32,6 +32,7 @@ _JSON_OPTIONS = {"lenient": False, "coerce_one_of": False, "whitespace_flexible"
                  "whitespace_pattern": _JSON_SPACE}  # fmt: skip
 _LIMITS = {"max_items_in_row": 10_000, "step_max_items": 200_000, "initial_lexer_fuel": 5_000_000,
            "step_lexer_fuel": 1_000_000, "verbose_errors": False}  # fmt: skip
+_SHOWN = 300  # characters of a message of the library
 _compiling = threading.Lock()
 
 
@@ -104,6 +105,7 @@ class GrammarVocabulary:
 
         self.size = size
         self.tokenizer = tokenizer
+        self._literal = tokenizer.literal(tokenizer.special_ids)
         self.ends = tuple(sorted(ends))
         known = min(size, tokenizer.vocab_size)
         # A model without such a token: one beyond its vocabulary stands for the end.
@@ -115,13 +117,34 @@ class GrammarVocabulary:
         self.eos_token_id = inner[0]
         self.bos_token_id = None
         self.special_token_ids = sorted({id_ for id_ in tokenizer.special_ids if id_ < size} | set(inner))
+        special = set(self.special_token_ids)
+        plain = [(data, id_) for id_, data in enumerate(self.tokens) if data and id_ not in special]
+        self._ids = dict(reversed(plain))
+        self._longest = max(map(len, self._ids), default=0)
         self.is_tokenizer_wrapper = True
         self.inner = llguidance.LLTokenizer(self, n_vocab=len(self.tokens), eos_token=list(inner))  # type: ignore[arg-type]
 
     def __call__(self, text: str | bytes) -> list[int]:
-        """The parser's way to spell what it forces."""
-        spelled = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        return self.tokenizer.encode(spelled, add_special=False, parse_special=False)
+        """The parser's way to spell, in the midst of a text, what must follow."""
+        data = text.encode() if isinstance(text, str) else text
+        for before in ("", "\n"):  # some tokenizers put a space before any beginning
+            spelled, offsets = self._literal.encode_with_offsets(
+                before + data.decode("utf-8", "replace"), continued=True
+            )
+            ids = [id_ for id_, (start, _) in zip(spelled, offsets, strict=True) if start >= len(before)]
+            if b"".join(self.tokens[id_] for id_ in ids) == data:
+                return ids
+        return self._spelled_greedily(data)
+
+    def _spelled_greedily(self, data: bytes) -> list[int]:
+        """By the longest token each; what no token begins is left out, as the parser's own way does."""
+        found: list[int] = []
+        while data:
+            size = next((n for n in range(min(len(data), self._longest), 0, -1) if data[:n] in self._ids), 0)
+            if size:
+                found.append(self._ids[data[:size]])
+            data = data[size or 1 :]
+        return found
 
 
 class CompiledGrammar:
@@ -200,8 +223,8 @@ class Matcher:
 
 def _readable(messages: list[str]) -> str:
     """The library's message as one line, without the parser's state."""
-    whole = "; ".join(message.split("<state>")[0] for message in messages)
-    return " ".join(whole.replace("\\\\", "\\").split()) or "it is not understood"
+    whole = " ".join("; ".join(messages).replace("<non-verbose/>", "").split("<state>")[0].split())
+    return (whole if len(whole) <= _SHOWN else whole[:_SHOWN] + "...") or "it is not understood"
 
 
 def _with_stack(work: Callable[[], CompiledGrammar]) -> CompiledGrammar:
