@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 class Detokenizer:
-    """Push ids, take text. ``decode`` itself is one of these that is given all ids at once."""
+    """Push ids, take text. ``decode`` itself is one of these that is given all ids at once.
 
-    def __init__(self, tokenizer: Tokenizer, *, skip_special: bool = False) -> None:
+    ``begun``: the ids go on from a text, so that what a model's decoder does to the first token is not done.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, skip_special: bool = False, begun: bool = False) -> None:
         self._tokenizer = tokenizer
         self._rule = tokenizer.rule
         self._skipped = tokenizer.special_ids if skip_special else frozenset()
-        self._begun = False  # the first token has been seen
-        self._strip = self._rule.first == "one"  # a leading space is still to be dropped
+        self._begun = begun  # the first token has been seen
+        self._strip = self._rule.first == "one" and not begun  # a leading space is still to be dropped
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")  # byte-level: of the whole text
         self._run = b""  # byte fallback: the start of a character
 
