@@ -56,7 +56,14 @@ class World:
 
     def step(self, token: int = 0) -> int:
         """One step; how many tokens it computed. Each request that samples gets a token made from ``token``."""
-        batch = self.scheduler.schedule()
+        scheduler, cached = self.scheduler, {each: each.cached_tokens for each in self.live if each.admitted}
+        generating = any(each.missing == 1 for each in scheduler.running)
+        batch = scheduler.schedule()
+        assert sum(entry.scores for entry in batch.entries) <= scheduler.score_tokens
+        computed = sum(entry.size for entry in batch.entries)
+        assert computed <= (scheduler.shared_tokens if generating else scheduler.step_tokens)
+        assert len({target for _, target in batch.copies}) == len(batch.copies), "two copies into one block"
+        assert all(each.cached_tokens == tokens for each, tokens in cached.items())
         size = self.blocks.block_size
         for source, target in batch.copies:
             self.slots[target * size : (target + 1) * size] = self.slots[source * size : (source + 1) * size]
@@ -79,8 +86,8 @@ class World:
         for entry in batch.entries:
             self._after(entry.request, entry, token)
         self.check()
-        assert batch.entries or self.scheduler.idle, "somebody waits and nobody runs"
-        return sum(entry.size for entry in batch.entries)
+        assert batch.entries or scheduler.idle, "somebody waits and nobody runs"
+        return computed
 
     def _after(self, request: Request, entry: Scheduled, token: int) -> None:
         self.scheduler.computed(entry)

@@ -72,6 +72,7 @@ CASES = {
     "chunked": {"step_tokens": 3, "step_tokens_shared": 3, "max_running": 3},
     "one at a time": {"max_running": 1},
     "few blocks": {"runner": lambda: FakeRunner(blocks=24)},
+    "few blocks, few rows": {"runner": lambda: FakeRunner(blocks=24), "max_running": 3},
     "blocks of one": {"runner": lambda: FakeRunner(blocks=96, block_size=1)},
     "blocks of sixteen": {"runner": lambda: FakeRunner(blocks=8, block_size=16)},
 }
@@ -85,8 +86,9 @@ def test_greedy_is_the_naive_loop(case: dict[str, Any]) -> None:
         asked = prompts(24)
         handles = [engine.submit(prompt, greedy()) for prompt in asked]
         for prompt, handle in zip(asked, handles, strict=True):
-            assert ids(handle) == naive(prompt, 12)
-            assert handle.finish_reason == "length"
+            outs = list(handle)
+            assert [out.token for out in outs] == naive(prompt, 12)
+            assert [out.finish_reason for out in outs] == [None] * 11 + ["length"]
         again = engine.submit(asked[-1], greedy())  # most of it is cached now
         assert ids(again) == naive(asked[-1], 12)
         assert again.cached_tokens == (len(asked[-1]) - 1) // runner.block_size * runner.block_size
@@ -105,15 +107,19 @@ def test_a_conversation_reuses_its_own_answer() -> None:
 
 
 def test_a_long_prompt_lets_others_go_on() -> None:
-    runner = FakeRunner(blocks=200)
-    with running(runner, step_tokens=64, step_tokens_shared=8, max_running=8) as engine:
-        chatting = engine.submit([1, 2, 3], greedy(60))
-        assert chatting.get() is not None
-        long = prompts(1, seed=9, longest=300)[0] * 3
+    gate = Gate(blocks=300)
+    with running(gate, step_tokens=64, step_tokens_shared=8, max_running=8) as engine:
+        chatting = engine.submit([1, 2, 3], greedy(150))
+        assert eventually(lambda: engine.stats().running == 1)
+        long = prompts(1, seed=9, longest=200)[0] * 3
         handle = engine.submit(long, greedy(5))
+        gate.open.set()
+        assert ids(chatting) == naive([1, 2, 3], 150)
+        assert gate.largest == 8  # somebody was being answered until then
         assert ids(handle) == naive(long, 5)
-        assert ids(chatting) == naive([1, 2, 3], 60)[1:]
-        assert runner.largest <= 64
+    with running(FakeRunner(blocks=300), step_tokens=64, step_tokens_shared=8, max_running=8) as engine:
+        assert ids(engine.submit(long, greedy(1))) == naive(long, 1)
+        assert eventually(lambda: engine.stats().counters.steps == -(-len(long) // 64))  # and now nobody is
 
 
 def test_forks_share_a_prompt_and_nothing_else() -> None:
@@ -150,10 +156,11 @@ def test_prompt_logprobs(cached: bool) -> None:
             assert got[0] == pytest.approx(logprob(row, token), abs=1e-4)
             best = np.argsort(-row, kind="stable")[:3].tolist()
             assert [id_ for id_, _ in got[1]] == best
-        one, two = engine.submit_many(prompt, [greedy(1), greedy(1, prompt_logprobs=0)])
-        assert ids(one) == ids(two) == naive(prompt, 1)
-        assert one.prompt_logprobs is None
-        assert [entry and entry[0] for entry in two.prompt_logprobs or []] == [entry and entry[0] for entry in known]
+        tops: list[int | None] = [None, 0, 3]
+        group = engine.submit_many(prompt, [greedy(1, prompt_logprobs=top) for top in tops])
+        assert [ids(each) for each in group] == [naive(prompt, 1)] * 3
+        assert group[0].prompt_logprobs is None and group[2].prompt_logprobs == known
+        assert group[1].prompt_logprobs == [entry and (entry[0], []) for entry in known]
 
 
 def test_stops_and_limits() -> None:
@@ -223,8 +230,8 @@ def test_too_many_are_refused() -> None:
 class Gate(FakeRunner):
     """Computes no step until it is opened."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: int) -> None:
+        super().__init__(**options)
         self.open = threading.Event()
 
     def step(self, batch: Batch) -> NDArray[np.float32]:
@@ -261,6 +268,13 @@ def test_leaving_while_waiting_or_before_a_fork() -> None:
         gate.open.set()
         assert ids(forks[0]) == ids(forks[2]) == naive([1, 2, 3], 3)
         assert ids(waits) == [] and ids(forks[1]) == []
+        gate.open.clear()
+        blocker = engine.submit([7], greedy(1))
+        first, heir = engine.submit_many([1, 2, 3], [greedy(1), greedy(1, prompt_logprobs=1)])
+        first.cancel()
+        gate.open.set()
+        assert ids(heir) == naive([1, 2, 3], 1) and len(heir.prompt_logprobs or []) == 3
+        del blocker
         list(first)
         assert first.finish_reason == "cancelled"
 
@@ -300,6 +314,29 @@ def test_a_failing_step_fails_those_in_it_and_no_more() -> None:
             with pytest.raises(StepFailed, match="step of 2 requests: MemoryError: no room"):
                 ids(handle)
         assert [ids(handle) for handle in handles[2:]] == [naive([2], 6), naive([3], 6)]
+    with running(Faulty(), step_tokens=1, step_tokens_shared=1, max_running=1) as engine:
+        forks = engine.submit_many([1, 2, 3, 4, 5], [greedy(6)] * 3)
+        engine.runner.open.set()  # type: ignore[attr-defined]
+        for handle in forks:  # all were to come from the prompt that failed
+            with pytest.raises(StepFailed):
+                ids(handle)
+        assert engine.stats().counters.failed == 3
+
+
+def test_tokens_before_an_error_are_given_out() -> None:
+    class Failing(FakeRunner):
+        def step(self, batch: Batch) -> NDArray[np.float32]:
+            if self.steps == 2:
+                raise RuntimeError("no third step")
+            return super().step(batch)
+
+    with running(Failing()) as engine:
+        handle = engine.submit([1], greedy(6))
+        assert eventually(lambda: engine.stats().counters.failed == 1)
+        assert [out.token for out in handle.poll()] == naive([1], 2)
+        with pytest.raises(StepFailed, match="no third step"):
+            handle.poll()
+        assert handle.done and handle.poll() == []
 
 
 def test_closing_ends_what_is_left() -> None:
@@ -334,7 +371,7 @@ def test_priority_goes_first() -> None:
 def test_a_purged_owner_is_found_no_more() -> None:
     with running() as engine:
         prompt = list(range(40))
-        ids(engine.submit(prompt, greedy(2), owners=[Owner("letter", 10)]))
+        ids(engine.submit(prompt, greedy(2), owners=[Owner("letter", 8)]))
         assert engine.purge("nobody") == 0
         assert engine.purge("letter") == 8  # of blocks 0-3, 4-7, 8-11 ...: all but the first two
         handle = engine.submit(prompt, greedy(2))
@@ -345,9 +382,12 @@ def test_purging_while_it_is_read_keeps_nothing() -> None:
     gate = Gate()
     with running(gate) as engine:
         handles = engine.submit_many(list(range(12)), [greedy(9)] * 2, owners=[Owner("letter", 0)])
+        waits = engine.submit_many(list(range(20, 32)), [greedy(9)] * 2, owners=[Owner("letter", 0)])
         engine.purge("letter")
+        waits[0].cancel()  # its follower begins anew, after the purge
         gate.open.set()
         assert ids(handles[0]) == ids(handles[1]) == naive(list(range(12)), 9)
+        assert ids(waits[1]) == naive(list(range(20, 32)), 9)
         assert eventually(lambda: engine.stats().blocks_free == engine.stats().blocks_total)
 
 

@@ -157,7 +157,6 @@ class BlockManager:
     def release(self, table: BlockTable) -> None:
         """The request lets go of everything; the last block first, so that eviction eats a prefix from its end."""
         blocks, table.blocks = table.blocks, []
-        table.registered = table.unchanged = 0
         for block in reversed(blocks):
             self._drop(block)
 
