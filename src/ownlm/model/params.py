@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Stored values [rows, columns]: float32, or blocks of ``format`` q8_0 as uint8 [rows, columns / 32 * 34]."""
+    """Stored values [rows, columns]: f32, f16, bf16 (its bits as uint16), or uint8 blocks of a ``format``."""
 
     values: NDArray[Any]
     format: str = "f32"
@@ -31,6 +31,10 @@ class Matrix:
     def rows(self) -> int:
         """Number of outputs, or of entries of a table."""
         return int(self.values.shape[0])
+
+    def split(self, rows: int) -> tuple[Matrix, Matrix]:
+        """The first ``rows`` and the others, as views."""
+        return Matrix(self.values[:rows], self.format), Matrix(self.values[rows:], self.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,25 @@ class NormWeight:
     eps: float
 
 
-Leaf = LinearWeight | EmbeddingWeight | NormWeight
+@dataclass(frozen=True, slots=True)
+class RMSNormWeight:
+    """Scale of an RMS norm, with its epsilon; ``offset`` is added to the scale."""
+
+    weight: NDArray[np.float32]
+    eps: float
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GluWeight:
+    """activation(x G^T + b_g) * (x U^T + b_u); ``biases`` are b_g and b_u, or none."""
+
+    gate: Matrix
+    up: Matrix
+    biases: tuple[NDArray[np.float32], ...] = ()
+
+
+Leaf = LinearWeight | EmbeddingWeight | NormWeight | RMSNormWeight | GluWeight
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +114,52 @@ class EncoderParams:
     layers: tuple[EncoderLayer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ExpertsParams:
+    """A mixture of experts: the router's [experts, hidden], and of each expert the gated projections and the last."""
+
+    router: Handle
+    gate_up: tuple[Handle, ...]
+    down: tuple[Handle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderLayer:
+    """One decoder layer; what its family does not have is None. ``qkv`` is query, key and value, stacked.
+
+    Norms: before attention and feed-forward, and on what each of the two adds. ``mlp_in`` is the gated pair, or one
+    projection where the family has no gate; it and ``mlp_out`` are None where ``experts`` is not.
+    """
+
+    qkv: Handle
+    attention_output: Handle
+    attention_norm: Handle = None
+    attention_post_norm: Handle = None
+    q_norm: Handle = None
+    k_norm: Handle = None
+    sinks: NDArray[np.float32] | None = None
+    mlp_norm: Handle = None
+    mlp_post_norm: Handle = None
+    mlp_in: Handle = None
+    mlp_out: Handle = None
+    experts: ExpertsParams | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderParams:
+    """A decoder. ``positions`` is a table of learned positions, or None; ``head`` may share the embeddings' matrix."""
+
+    embed_tokens: Handle
+    positions: Handle
+    layers: tuple[DecoderLayer, ...]
+    norm: Handle
+    head: Handle
+
+
 def map_leaves(tree: T, pack: Callable[[Leaf], Handle]) -> T:
     """The same tree with ``pack`` applied to every stored weight."""
     found: Any = tree
-    if isinstance(found, LinearWeight | EmbeddingWeight | NormWeight):
+    if isinstance(found, Leaf):
         found = pack(found)
     elif isinstance(found, tuple):
         found = tuple(map_leaves(item, pack) for item in found)

@@ -173,5 +173,5 @@ def normalised(config: Mapping[str, Any], where: str) -> dict[str, Any]:
         "attention_factor", "beta_fast", "beta_slow", "truncate", "local_theta", "finetuned",
     }  # fmt: skip
     if unknown:
-        raise UnsupportedModel(f"{where}: rope setting {sorted(unknown)[0]} cannot be stated in GGUF")
+        raise UnsupportedModel(f"{where}: rope setting {sorted(unknown)[0]} is not supported")
     return rope

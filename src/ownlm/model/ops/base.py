@@ -10,23 +10,53 @@ handles with one row a token: sequences of a batch lie one after the other, with
 Control data (ids, positions, cu_seqlens) are NumPy int32 arrays; weights come from ``prepare``; results leave a
 forward only as NumPy float32. A handle may return to the side's arena when its last reference is dropped.
 
-A side grows by what families need: a decoder adds RMS norm, gated linear, rotary positions and cached attention in the
-same style, and no encoder changes.
+A decoder's forward is compiled: a side may run it once, to record it, and replay the record for every batch. So it
+hands a batch's facts on to operations as they are, and never computes with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ownlm.model.batch import Batch
 from ownlm.model.config import Activation
-from ownlm.model.params import Handle
+from ownlm.model.decoder_config import ExpertsConfig, GatedActivation
+from ownlm.model.params import ExpertsParams, Handle
+from ownlm.model.rope import Rope
 
 P = TypeVar("P")
 Ids = NDArray[np.int32]
+
+SWIGLU_ALPHA, SWIGLU_LIMIT = 1.702, 7.0
+"""gpt-oss: g = min(gate, limit), u = clip(up, -limit, limit); g * sigmoid(alpha * g) * (u + 1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AttentionSpec:
+    """A layer's attention. ``layer`` counts from 0; ``window``: tokens that one sees back, itself counted; scores are
+    ``scale`` * q k, then capped to softcap * tanh(score / softcap).
+
+    ``sinks`` float32 [heads] join the softmax as scores of nothing. ``q_norm`` and ``k_norm`` are over each head, or
+    over all heads of a token with ``whole_row_norm``, before rotation.
+    """
+
+    layer: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
+    rope: Rope | None = None
+    q_norm: Handle = None
+    k_norm: Handle = None
+    whole_row_norm: bool = False
+    sinks: NDArray[np.float32] | None = None
 
 
 class Ops(Protocol):
@@ -37,11 +67,24 @@ class Ops(Protocol):
     def prepare(self, params: P) -> P:
         """The parameter tree with every stored weight packed for this side."""
 
-    def embed(self, lookups: Sequence[tuple[Ids, Handle]]) -> Handle:
-        """[T, D]: the sum over ``(ids, table)`` of the rows that each looks up."""
+    def embed(self, lookups: Sequence[tuple[Ids, Handle]], scale: float = 1.0) -> Handle:
+        """[T, D]: scale times the sum over ``(ids, table)`` of the rows that each looks up."""
 
-    def linear(self, x: Handle, w: Handle, residual: Handle | None = None, activation: Activation = "") -> Handle:
-        """[T, N]: activation(x W^T + b) + residual."""
+    def linear(
+        self,
+        x: Handle,
+        w: Handle,
+        residual: Handle | None = None,
+        activation: Activation = "",
+        residual_scale: float = 1.0,
+    ) -> Handle:
+        """[T, N]: residual_scale * activation(x W^T + b) + residual."""
+
+    def glu_linear(self, x: Handle, w: Handle, activation: GatedActivation) -> Handle:
+        """[T, N]: activation(gate) * up, of a ``GluWeight``; swiglu_oai: see ``SWIGLU_LIMIT``."""
+
+    def rms_norm(self, x: Handle, w: Handle, residual: Handle | None = None) -> Handle:
+        """[T, D]: x / rms(x) * (scale + offset) + residual. Zhang and Sennrich 2019, arXiv:1910.07467"""
 
     def layer_norm(self, x: Handle, w: Handle) -> Handle:
         """[T, D]: each row to mean 0 and variance 1, then scale and shift."""
@@ -54,3 +97,31 @@ class Ops(Protocol):
 
     def numpy(self, x: Handle) -> NDArray[np.float32]:
         """A copy of the values."""
+
+    def kv_cache(self, layers: int, heads: int, head_dim: int, blocks: int, block_size: int) -> Handle:
+        """A cache of keys and values for ``blocks * block_size`` tokens; one table of blocks serves all layers."""
+
+    def copy_blocks(self, cache: Handle, pairs: Ids) -> None:
+        """Copy blocks [P, 2] (from, to) in every layer; between steps."""
+
+    def qkv_rope(self, x: Handle, w: Handle, spec: AttentionSpec, cache: Handle, batch: Batch) -> Handle:
+        """Queries [T, heads * head]: projected, normed, rotated; keys and values go to ``batch.slots``."""
+
+    def cached_attention(self, q: Handle, spec: AttentionSpec, cache: Handle, batch: Batch) -> Handle:
+        """[T, heads * head]: each new token attends to its sequence in the cache, up to itself."""
+
+    def moe(
+        self,
+        x: Handle,
+        w: ExpertsParams,
+        config: ExpertsConfig,
+        residual: Handle | None = None,
+        residual_scale: float = 1.0,
+    ) -> Handle:
+        """[T, D]: residual_scale times the weighted sum of each token's experts, + residual."""
+
+    def logits(self, x: Handle, head: Handle, batch: Batch, scale: float = 1.0, softcap: float | None = None) -> Handle:
+        """[R, V] of ``batch.rows``: scale * (x W^T), capped."""
+
+    def compile(self, forward: Callable[[Batch], Handle]) -> Callable[[Batch], NDArray[np.float32]]:
+        """A function of a batch that computes ``forward`` and gives its logits as NumPy."""

@@ -5,7 +5,7 @@ Quantized weights are taken at the values they stand for, so what remains betwee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,10 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm.errors import MissingExtra
-from ownlm.formats import q8_0
+from ownlm.formats import FORMATS, bfloat16
+from ownlm.model.batch import Batch
 from ownlm.model.config import Activation
-from ownlm.model.ops.base import Ids
-from ownlm.model.params import EmbeddingWeight, Leaf, Matrix, NormWeight, map_leaves
+from ownlm.model.decoder_config import ExpertsConfig, GatedActivation
+from ownlm.model.ops.base import SWIGLU_ALPHA, SWIGLU_LIMIT, AttentionSpec, Ids
+from ownlm.model.params import (
+    EmbeddingWeight,
+    ExpertsParams,
+    GluWeight,
+    Leaf,
+    Matrix,
+    NormWeight,
+    RMSNormWeight,
+    map_leaves,
+)
+from ownlm.model.rope import Rope
 
 try:
     import torch
@@ -41,6 +53,21 @@ class _Norm:
     eps: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Rms:
+    weight: Tensor
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """Keys and values [layers, blocks * block_size, heads, head]."""
+
+    keys: Tensor
+    values: Tensor
+    block_size: int
+
+
 class TorchOps:
     """See ``Ops``. ``device`` is where weights and values live."""
 
@@ -52,17 +79,39 @@ class TorchOps:
     def prepare(self, params: P) -> P:
         return map_leaves(params, self._pack)
 
-    def embed(self, lookups: Sequence[tuple[Ids, Tensor]]) -> Tensor:
+    def embed(self, lookups: Sequence[tuple[Ids, Tensor]], scale: float = 1.0) -> Tensor:
         (ids, table), *rest = lookups
         x = F.embedding(self._ids(ids), table)
         for ids, table in rest:
             x = x + F.embedding(self._ids(ids), table)
-        return x
+        return x if scale == 1 else x * scale
 
-    def linear(self, x: Tensor, w: _Linear, residual: Tensor | None = None, activation: Activation = "") -> Tensor:
+    def linear(
+        self,
+        x: Tensor,
+        w: _Linear,
+        residual: Tensor | None = None,
+        activation: Activation = "",
+        residual_scale: float = 1.0,
+    ) -> Tensor:
         y = F.linear(x, w.weight, w.bias)
         if activation:
             y = F.gelu(y, approximate="tanh" if activation == "gelu_tanh" else "none")
+        if residual_scale != 1:
+            y = y * residual_scale
+        return y if residual is None else y + residual
+
+    def glu_linear(self, x: Tensor, w: _Linear, activation: GatedActivation) -> Tensor:
+        gate, up = F.linear(x, w.weight, w.bias).chunk(2, dim=1)
+        if activation == "silu":
+            return F.silu(gate) * up
+        if activation == "swiglu_oai":
+            gate, up = gate.clamp(max=SWIGLU_LIMIT), up.clamp(-SWIGLU_LIMIT, SWIGLU_LIMIT)
+            return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (up + 1)
+        return F.gelu(gate, approximate="tanh" if activation == "gelu_tanh" else "none") * up
+
+    def rms_norm(self, x: Tensor, w: _Rms, residual: Tensor | None = None) -> Tensor:
+        y = F.rms_norm(x, w.weight.shape, w.weight, w.eps)
         return y if residual is None else y + residual
 
     def layer_norm(self, x: Tensor, w: _Norm) -> Tensor:
@@ -81,6 +130,107 @@ class TorchOps:
         y = x.new_zeros(len(lengths), x.shape[1]).index_add_(0, rows, x) / lengths[:, None]
         return self.numpy(F.normalize(y) if normalize else y)
 
+    def kv_cache(self, layers: int, heads: int, head_dim: int, blocks: int, block_size: int) -> _Cache:
+        keys = torch.zeros(layers, blocks * block_size, heads, head_dim, device=self.device)
+        return _Cache(keys, torch.zeros_like(keys), block_size)
+
+    def copy_blocks(self, cache: _Cache, pairs: Ids) -> None:
+        source, target = (self._ids(ids) for ids in np.asarray(pairs, np.int32).reshape(-1, 2).T)
+        for kept in (cache.keys, cache.values):
+            blocks = kept.view(len(kept), -1, cache.block_size, *kept.shape[2:])
+            blocks[:, target] = blocks[:, source]
+
+    def qkv_rope(self, x: Tensor, w: _Linear, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
+        sizes = [spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.kv_heads * spec.head_dim]
+        q, k, v = torch.split(F.linear(x, w.weight, w.bias), sizes, dim=1)
+        if spec.whole_row_norm:
+            q, k = self.rms_norm(q, spec.q_norm), self.rms_norm(k, spec.k_norm)
+        q, k, v = (part.reshape(len(x), -1, spec.head_dim) for part in (q, k, v))
+        if spec.q_norm is not None and not spec.whole_row_norm:
+            q, k = self.rms_norm(q, spec.q_norm), self.rms_norm(k, spec.k_norm)
+        if spec.rope is not None:
+            q, k = (self._turned(part, spec.rope, batch.positions) for part in (q, k))
+        slots = self._ids(batch.slots)
+        cache.keys[spec.layer, slots] = k
+        cache.values[spec.layer, slots] = v
+        queries: Tensor = q.flatten(1)
+        return queries
+
+    def cached_attention(self, q: Tensor, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
+        out = torch.empty_like(q)
+        for sequence, length in enumerate(batch.lengths.tolist()):
+            start, end = batch.cu_seqlens[sequence : sequence + 2].tolist()
+            blocks = batch.block_tables[sequence, : -(-length // cache.block_size)]
+            slots = (blocks[:, None] * cache.block_size + np.arange(cache.block_size)).ravel()[:length]
+            places = self._ids(slots)
+            new = q[start:end].view(end - start, spec.heads, -1)
+            out[start:end] = self._attended(new, cache.keys[spec.layer, places], cache.values[spec.layer, places], spec)
+        return out
+
+    def _attended(self, q: Tensor, k: Tensor, v: Tensor, spec: AttentionSpec) -> Tensor:
+        """[n, heads * head]: the last n of a sequence's tokens, ``q`` [n, heads, head], over all of them."""
+        new, length = len(q), len(k)
+        k, v = (part.repeat_interleave(spec.heads // spec.kv_heads, dim=1) for part in (k, v))
+        scores = torch.einsum("nhd,mhd->hnm", q, k) * spec.scale
+        if spec.softcap is not None:
+            scores = spec.softcap * torch.tanh(scores / spec.softcap)
+        behind = torch.arange(length - new, length, device=self.device)[:, None] - torch.arange(
+            length, device=self.device
+        )
+        seen = behind >= 0 if spec.window is None else (behind >= 0) & (behind < spec.window)
+        scores = scores.masked_fill(~seen, float("-inf"))
+        if spec.sinks is not None:
+            sinks = self._floats(spec.sinks)[:, None, None].expand(-1, new, 1)
+            scores = torch.cat([scores, sinks], dim=2)
+        shares = torch.softmax(scores, dim=2)[:, :, :length]
+        return torch.einsum("hnm,mhd->nhd", shares, v).flatten(1)
+
+    def _turned(self, x: Tensor, rope: Rope, positions: Ids) -> Tensor:
+        frequencies = self._floats(rope.inverse_frequencies)
+        angles = self._ids(positions)[:, None].float() * frequencies
+        cos, sin = (each[:, None] * rope.attention_factor for each in (angles.cos(), angles.sin()))
+        half = len(frequencies)
+        first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+        return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=-1)
+
+    def moe(
+        self,
+        x: Tensor,
+        w: ExpertsParams,
+        config: ExpertsConfig,
+        residual: Tensor | None = None,
+        residual_scale: float = 1.0,
+    ) -> Tensor:
+        scores = self.linear(x, w.router)
+        if config.softmax_of_chosen:
+            top, chosen = scores.topk(config.chosen, dim=1)
+            shares = torch.softmax(top, dim=1)
+        else:
+            shares, chosen = torch.softmax(scores, dim=1).topk(config.chosen, dim=1)
+            if config.normalize:
+                shares = shares / shares.sum(dim=1, keepdim=True)
+        y = torch.zeros_like(x)
+        for expert in range(config.count):
+            rows, places = torch.where(chosen == expert)
+            if len(rows):
+                inner = self.glu_linear(x[rows], w.gate_up[expert], config.activation)
+                y.index_add_(0, rows, self.linear(inner, w.down[expert]) * shares[rows, places, None])
+        y = y * residual_scale
+        return y if residual is None else y + residual
+
+    def logits(
+        self, x: Tensor, head: _Linear, batch: Batch, scale: float = 1.0, softcap: float | None = None
+    ) -> Tensor:
+        y = self.linear(x[self._ids(batch.rows)], head) * scale
+        return y if softcap is None else softcap * torch.tanh(y / softcap)
+
+    def compile(self, forward: Callable[[Batch], Tensor]) -> Callable[[Batch], NDArray[np.float32]]:
+        def step(batch: Batch) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                return self.numpy(forward(batch))
+
+        return step
+
     def numpy(self, x: Tensor) -> NDArray[np.float32]:
         array: NDArray[np.float32] = x.detach().float().cpu().numpy().copy()
         return array
@@ -88,16 +238,21 @@ class TorchOps:
     def _ids(self, ids: Ids) -> Tensor:
         return torch.from_numpy(np.array(ids, np.int64)).to(self.device)
 
-    def _pack(self, leaf: Leaf) -> Tensor | _Linear | _Norm:
+    def _pack(self, leaf: Leaf) -> Tensor | _Linear | _Norm | _Rms:
         if isinstance(leaf, NormWeight):
             return _Norm(self._floats(leaf.weight), self._floats(leaf.bias), leaf.eps)
+        if isinstance(leaf, RMSNormWeight):
+            return _Rms(self._floats(leaf.weight) + leaf.offset, leaf.eps)
         if isinstance(leaf, EmbeddingWeight):
             return self._values(leaf.table)
-        weight = torch.cat([self._values(matrix) for matrix in leaf.matrices])
+        matrices = (leaf.gate, leaf.up) if isinstance(leaf, GluWeight) else leaf.matrices
+        weight = torch.cat([self._values(matrix) for matrix in matrices])
         return _Linear(weight, torch.cat([self._floats(bias) for bias in leaf.biases]) if leaf.biases else None)
 
     def _values(self, matrix: Matrix) -> Tensor:
-        return self._floats(q8_0.dequantize(matrix.values) if matrix.format == "q8_0" else matrix.values)
+        if matrix.format in FORMATS:
+            return self._floats(FORMATS[matrix.format].dequantize(np.ascontiguousarray(matrix.values)))
+        return self._floats(bfloat16.to_float32(matrix.values) if matrix.format == "bf16" else matrix.values)
 
-    def _floats(self, values: NDArray[np.float32]) -> Tensor:
+    def _floats(self, values: NDArray[np.floating]) -> Tensor:
         return torch.from_numpy(np.array(values, np.float32)).to(self.device)
