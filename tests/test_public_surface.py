@@ -7,10 +7,11 @@ import ownlm
 
 def test_public_names() -> None:
     assert sorted(ownlm.__all__) == [
-        "Answer", "Citation", "Claim", "Document", "Embedder", "Library", "OwnLMError", "Passage", "__version__",
+        "Answer", "Citation", "Claim", "Document", "Embedder", "Grammar", "LLM", "Library", "OwnLMError", "Passage",
+        "__version__",
     ]  # fmt: skip
     assert all(getattr(ownlm, name) is not None for name in ownlm.__all__)
-    assert dir(ownlm) == ownlm.__all__
+    assert dir(ownlm) == sorted(ownlm.__all__)
 
 
 def test_public_names_are_documented() -> None:

@@ -4,6 +4,8 @@
     >>> with ownlm.Library.open() as library:                    # doctest: +SKIP
     ...     library.sync(["handbook"])
     ...     print(library.ask("How much is a lost fob?").answer)
+    >>> with ownlm.LLM("Qwen/Qwen2.5-0.5B-Instruct") as llm:     # doctest: +SKIP
+    ...     print(llm.chat([{"role": "user", "content": "Name a colour."}]))
 
 Names are loaded at first use, so that ``import ownlm`` costs next to nothing.
 """
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ownlm.engine.embedder import Embedder
+    from ownlm.engine.grammar import Grammar
+    from ownlm.engine.llm import LLM
     from ownlm.errors import OwnLMError
     from ownlm.rag.library import Library
     from ownlm.rag.types import Answer, Citation, Claim, Document, Passage
@@ -22,11 +26,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "LLM",
     "Answer",
     "Citation",
     "Claim",
     "Document",
     "Embedder",
+    "Grammar",
     "Library",
     "OwnLMError",
     "Passage",
@@ -39,6 +45,8 @@ _HOME_OF = {
     "Claim": "ownlm.rag.types",
     "Document": "ownlm.rag.types",
     "Embedder": "ownlm.engine.embedder",
+    "Grammar": "ownlm.engine.grammar",
+    "LLM": "ownlm.engine.llm",
     "Library": "ownlm.rag.library",
     "OwnLMError": "ownlm.errors",
     "Passage": "ownlm.rag.types",

@@ -1,0 +1,26 @@
+"""What a language model consists of, once its files are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ownlm.engine.runner import Runner
+from ownlm.tokenizer import ChatTemplate, Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """``defaults`` are settings of ``SamplingParams`` that the model's files ask for; ``notes`` are for the user.
+
+    ``fingerprint`` reads the weights' files where they carry no checksum: it is called when it is needed.
+    """
+
+    name: str
+    runner: Runner
+    tokenizer: Tokenizer
+    chat_template: ChatTemplate | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    fingerprint: Callable[[], str] = str
