@@ -16,33 +16,19 @@ LLAMA = {"num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_head
 
 
 def test_grouped_heads_count_once() -> None:
-    assert KVShape.of(LLAMA) == KVShape(8, 64, (None,) * 16)
-    assert KVShape.of(LLAMA).bytes(4096, value_bytes=2) == 2 * 16 * 8 * 64 * 4096 * 2
-    assert KVShape.of(LLAMA).bytes(1, 3) == 3 * 2 * 16 * 8 * 64 * 16 * 4  # a block is the least
+    assert KVShape.of(LLAMA) == KVShape(16, 8, 64)
+    assert KVShape.of(LLAMA).bytes(4096) == 2 * 16 * 8 * 64 * 4096 * 2
+    assert KVShape.of(LLAMA).bytes(1, 3, value_bytes=4) == 3 * 2 * 16 * 8 * 64 * 16 * 4  # a block is the least
     assert KVShape.of({"text_config": LLAMA}) == KVShape.of(LLAMA)
-    assert KVShape.of({"n_layer": 2, "n_head": 4, "n_embd": 64}) == KVShape(4, 16, (None, None))
+    assert KVShape.of({"n_layer": 2, "n_head": 4, "n_embd": 64}) == KVShape(2, 4, 16)
 
 
-@pytest.mark.parametrize(
-    ("extra", "windows"),
-    [
-        ({"model_type": "mistral", "sliding_window": 64}, [64, 64, 64]),
-        ({"model_type": "mistral", "sliding_window": None}, [None] * 3),
-        ({"model_type": "gemma2", "sliding_window": 64}, [64, None, 64]),
-        ({"model_type": "gemma3_text", "sliding_window": 64, "sliding_window_pattern": 2}, [64, None, 64]),
-        ({"model_type": "qwen2", "sliding_window": 64, "use_sliding_window": False}, [None] * 3),
-        ({"model_type": "qwen2", "sliding_window": 64, "use_sliding_window": True, "max_window_layers": 2},
-         [None, None, 64]),
-        ({"sliding_window": 64, "layer_types": ["full_attention", "sliding_attention", "full_attention"]},
-         [None, 64, None]),
-    ],
-)  # fmt: skip
-def test_windows_by_family(extra: dict[str, object], windows: list[int | None]) -> None:
-    shape = KVShape.of({**LLAMA, "num_hidden_layers": 3, **extra})
-    assert shape.windows == tuple(windows)
-    tokens = sum(1024 if window is None else 80 for window in windows)
-    assert shape.bytes(1024, value_bytes=1) == tokens * 2 * 8 * 64
-    assert shape.bytes(32, value_bytes=1) == 3 * 32 * 2 * 8 * 64  # shorter than the window
+def test_a_window_saves_no_memory() -> None:
+    """Every layer keeps every token: what is counted is what ``Ops.kv_cache`` takes."""
+    torch_ops = pytest.importorskip("ownlm.model.ops.torch")
+    cache = torch_ops.TorchOps().kv_cache(3, 2, 8, 4, 16)
+    shape = KVShape.of({**LLAMA, "num_hidden_layers": 3, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 16})
+    assert shape.bytes(64, value_bytes=4) == cache.keys.nbytes + cache.values.nbytes
 
 
 def test_weights_by_format() -> None:

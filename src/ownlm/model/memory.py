@@ -30,11 +30,14 @@ _MEMINFO = Path("/proc/meminfo")
 
 @dataclass(frozen=True, slots=True)
 class KVShape:
-    """What each layer keeps of a token: ``heads`` keys and values of ``size``; ``windows`` in tokens, None for all."""
+    """What the paged cache keeps of a token: in each of ``layers``, ``heads`` keys and values of ``size``.
 
+    A window limits what a layer reads, not what it keeps: one table of blocks serves all layers.
+    """
+
+    layers: int
     heads: int
     size: int
-    windows: tuple[int | None, ...]
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> KVShape:
@@ -44,29 +47,16 @@ class KVShape:
         layers = _count(config, "num_hidden_layers", "n_layer")
         heads = _count(config, "num_attention_heads", "n_head")
         size = config.get("head_dim") or _count(config, "hidden_size", "n_embd") // heads
-        window, kinds = config.get("sliding_window"), config.get("layer_types")
-        if not window or config.get("use_sliding_window") is False:
-            windows: list[int | None] = [None] * layers
-        elif isinstance(kinds, list) and len(kinds) == layers:
-            windows = [window if kind == "sliding_attention" else None for kind in kinds]
-        else:
-            windows = [window if _slides(config, layer) else None for layer in range(layers)]
-        return cls(config.get("num_key_value_heads") or heads, size, tuple(windows))
+        return cls(layers, config.get("num_key_value_heads") or heads, size)
 
-    def bytes(self, context: int, sequences: int = 1, *, value_bytes: int = 4, block_size: int = BLOCK_SIZE) -> int:
-        """Bytes of the cache for ``sequences`` of ``context`` tokens each, in whole blocks.
+    def bytes(self, context: int, sequences: int = 1, *, value_bytes: int = 2, block_size: int = BLOCK_SIZE) -> int:
+        """Bytes of the cache for ``sequences`` of ``context`` tokens each, in whole blocks; bfloat16 by default.
 
-        A layer with a window keeps its window and the block that is being filled, never more than the context.
-
-        >>> KVShape(2, 64, (None, 32)).bytes(1000, value_bytes=2) == 2 * 2 * 64 * 2 * (1008 + 48)
+        >>> KVShape(2, 2, 64).bytes(1000) == 2 * 2 * 2 * 64 * 2 * 1008
         True
         """
         whole = -(-context // block_size) * block_size
-        tokens = 0
-        for window in self.windows:
-            kept = whole if window is None else -(-window // block_size) * block_size + block_size
-            tokens += min(whole, kept)
-        return sequences * tokens * 2 * self.heads * self.size * value_bytes
+        return sequences * whole * self.layers * 2 * self.heads * self.size * value_bytes
 
 
 def weight_bytes(tensors: Mapping[str, Tensor]) -> dict[str, int]:
@@ -115,18 +105,6 @@ def check(
         f"work {reserve / 1e9:.2f}) and {there / 1e9:.2f} GB of memory are available: choose {smaller}a smaller model "
         "or format",
     )
-
-
-def _slides(config: Mapping[str, Any], layer: int) -> bool:
-    """Families that state a window without saying in which layers."""
-    kind = config.get("model_type")
-    if kind in ("gemma2", "gpt_oss"):
-        return layer % 2 == 0
-    if kind in ("gemma3", "gemma3_text"):
-        return (layer + 1) % int(config.get("sliding_window_pattern") or 6) != 0
-    if kind == "qwen2":
-        return layer >= int(config.get("max_window_layers") or 0)
-    return True
 
 
 def _count(config: Mapping[str, Any], *names: str) -> int:

@@ -57,8 +57,7 @@ def summarize(path: Path) -> Summary:
 
 
 def _per_token(config: dict[str, Any]) -> int:
-    shape = KVShape.of(config)
-    return len(shape.windows) * 2 * shape.heads * shape.size * 4
+    return KVShape.of(config).bytes(1, block_size=1)
 
 
 def _licence(path: Path, folder: Path) -> str | None:

@@ -1,0 +1,299 @@
+"""Every family's decoder against transformers, and what would happen if a feature of it were forgotten."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ownlm.errors import CorruptModel, UnsupportedModel
+from ownlm.model import checkpoint
+from ownlm.model.batch import Batch
+from ownlm.model.decoder import decode
+from ownlm.model.decoder_config import DecoderConfig
+from ownlm.model.decoder_families import decoder_config, supported
+from ownlm.model.decoder_weights import decoder_params
+from ownlm.model.gguf.export import export
+from ownlm.model.ops import load
+from ownlm.model.params import DecoderParams
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+sys.path.append(str(Path(__file__).parent))
+from tiny_families import FAMILIES, save  # noqa: E402
+
+BLOCK = 16
+LENGTH = 100  # beyond every window (32) and original context (32, 64)
+WITHIN = 1e-4
+Logits = NDArray[np.float32]
+
+
+@cache
+def folder(family: str) -> Path:
+    return save(SCRATCH / family, family)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scratch(tmp_path_factory: pytest.TempPathFactory) -> None:
+    global SCRATCH
+    SCRATCH = tmp_path_factory.mktemp("families")
+    folder.cache_clear()
+    expected.cache_clear()
+
+
+SCRATCH = Path()
+
+
+def text(seed: int, length: int = LENGTH) -> NDArray[np.int32]:
+    return np.random.default_rng(seed).integers(3, 96, length).astype(np.int32)
+
+
+@cache
+def expected(family: str, seed: int) -> Logits:
+    """transformers' logits of a text, all at once."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder(family), attn_implementation="eager").eval()
+    with torch.no_grad():
+        logits: Logits = model(torch.tensor(text(seed)[None].astype(np.int64))).logits[0].float().numpy()
+    return logits
+
+
+class Forward:
+    """A decoder with its cache; sequences are numbered from 0, and sequence n has the blocks n * 7 + 1 and on."""
+
+    def __init__(self, path: Path, change: Callable[[DecoderConfig], DecoderConfig] = lambda config: config) -> None:
+        self.ops = load("torch")
+        found = checkpoint.load(path)
+        self.config = change(decoder_config(found.config(), path))
+        self.params: DecoderParams = self.ops.prepare(decoder_params(self.config, found.tensors))
+        self.cache = self.ops.kv_cache(
+            self.config.num_hidden_layers, self.config.num_key_value_heads, self.config.head_dim, 30, BLOCK
+        )
+        self.step = self.ops.compile(lambda batch: decode(self.ops, self.config, self.params, batch, self.cache))
+
+    def run(self, *parts: tuple[int, NDArray[np.int32], int]) -> Logits:
+        """Logits of new tokens: (sequence, ids, how many are in the cache already) each."""
+        tables = np.stack([np.arange(7, dtype=np.int32) + sequence * 7 + 1 for sequence, _, _ in parts])
+        positions = [np.arange(done, done + len(ids), dtype=np.int32) for _, ids, done in parts]
+        slots = [table[at // BLOCK] * BLOCK + at % BLOCK for table, at in zip(tables, positions, strict=True)]
+        count = sum(len(ids) for _, ids, _ in parts)
+        return self.step(
+            Batch(
+                ids=np.concatenate([ids for _, ids, _ in parts]),
+                positions=np.concatenate(positions),
+                cu_seqlens=np.cumsum([0, *(len(ids) for _, ids, _ in parts)], dtype=np.int32),
+                lengths=np.array([done + len(ids) for _, ids, done in parts], np.int32),
+                block_tables=tables,
+                slots=np.concatenate(slots).astype(np.int32),
+                rows=np.arange(count, dtype=np.int32),
+            )
+        )
+
+
+def relative(ours: Logits, theirs: Logits) -> float:
+    """The largest difference, in standard deviations of the logits."""
+    return float(np.abs(ours - theirs).max() / theirs.std())
+
+
+def check_ways(forward: Forward, family: str, within: float) -> None:
+    """All at once; then two texts side by side in chunks of unequal length, and token by token."""
+    want = expected(family, 1)
+    assert relative(forward.run((0, text(1), 0)), want) < within
+    one, two, other = text(1), text(2), expected(family, 2)
+    found: dict[int, list[Logits]] = {0: [], 1: []}
+    for (a, b), (c, d) in (((0, 37), (0, 5)), ((37, 38), (5, 90)), ((38, 97), (90, 91)), ((97, 98), (91, 92))):
+        both = forward.run((0, one[a:b], a), (1, two[c:d], c))
+        found[0].append(both[: b - a])
+        found[1].append(both[b - a :])
+    for at in range(92, LENGTH):
+        found[1].append(forward.run((1, two[at : at + 1], at)))
+    assert relative(np.concatenate(found[0]), want[:98]) < within
+    assert relative(np.concatenate(found[1]), other) < within
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_are_those_of_transformers(family: str) -> None:
+    assert expected(family, 1).std() >= (0.2 if family == "granite" else 1)  # Granite divides its logits by 8
+    check_ways(Forward(folder(family)), family, WITHIN)
+
+
+@pytest.mark.parametrize(
+    "family", ["llama3", "qwen2", "gemma2", "gemma3", "phi3_longrope", "mixtral", "gpt_oss", "gpt2"]
+)
+def test_a_gguf_file_gives_the_same_logits(family: str, tmp_path: Path) -> None:
+    export(folder(family), tmp_path / "m.gguf")
+    assert relative(Forward(tmp_path / "m.gguf").run((0, text(1), 0)), expected(family, 1)) < WITHIN
+
+
+def changed(**values: Any) -> Callable[[DecoderConfig], DecoderConfig]:
+    return lambda config: dataclasses.replace(config, **values)
+
+
+def layers(**values: Any) -> Callable[[DecoderConfig], DecoderConfig]:
+    return lambda config: dataclasses.replace(
+        config, layers=tuple(dataclasses.replace(layer, **values) for layer in config.layers)
+    )
+
+
+def wider(config: DecoderConfig) -> DecoderConfig:
+    """Off by one: the window holds the token itself."""
+    return dataclasses.replace(
+        config,
+        layers=tuple(dataclasses.replace(layer, window=layer.window and layer.window + 1) for layer in config.layers),
+    )
+
+
+def unscaled(config: DecoderConfig) -> DecoderConfig:
+    """The frequencies that the model would have without its rope scaling."""
+    theta = {"llama3": 5e5, "qwen2_yarn": 1e6, "gpt_oss": 15e4, "phi3_longrope": 1e4, "gemma3": 1e6}
+
+    def plain(layer: Any) -> Any:
+        size = 2 * len(layer.rope.inverse_frequencies)
+        base = next(theta[name] for name in theta if name.startswith(config.model_type.removesuffix("_text")))
+        inverse = (1 / base ** (np.arange(0, size, 2) / size)).astype(np.float32)
+        return dataclasses.replace(layer, rope=dataclasses.replace(layer.rope, inverse_frequencies=inverse))
+
+    return dataclasses.replace(config, layers=tuple(map(plain, config.layers)))
+
+
+FAULTS: list[tuple[str, str, Callable[[DecoderConfig], DecoderConfig]]] = [
+    ("window", "mistral", layers(window=None)),
+    ("window of one more", "gemma2", wider),
+    ("softcap of scores", "gemma2", changed(attention_softcap=None)),
+    ("softcap of logits", "gemma2", changed(final_softcap=None)),
+    ("rope scaling, Llama 3", "llama3", unscaled),
+    ("rope scaling, YaRN", "qwen2_yarn", unscaled),
+    ("rope scaling, linear", "gemma3", unscaled),
+    ("rope scaling, LongRoPE", "phi3_longrope", unscaled),
+    ("rope in every layer", "smollm3",
+     lambda config: dataclasses.replace(config, layers=(config.layers[0],) * len(config.layers))),
+    ("norm offset", "gemma3", changed(norm_offset=0.0)),
+    ("scale of embeddings", "gemma2", changed(embedding_scale=1.0)),
+    ("scale of residuals", "granite", changed(residual_scale=1.0)),
+    ("scale of attention", "granite", changed(attention_scale=0.25)),
+    ("activation", "gemma2", changed(activation="silu")),
+    ("norm of each head", "olmo2", changed(norm_eps=1e-1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("feature", "family", "fault"), FAULTS, ids=[name for name, _, _ in FAULTS])
+def test_a_forgotten_feature_shows(feature: str, family: str, fault: Callable[[DecoderConfig], DecoderConfig]) -> None:
+    assert relative(Forward(folder(family), fault).run((0, text(1), 0)), expected(family, 1)) > 10 * WITHIN, feature
+
+
+def test_a_head_that_is_not_tied_shows() -> None:
+    forward = Forward(folder("llama3"))
+    forward.params = dataclasses.replace(forward.params, head=dataclasses.replace(
+        forward.params.head, weight=torch.randn_like(forward.params.head.weight)))  # fmt: skip
+    assert relative(forward.run((0, text(1), 0)), expected("llama3", 1)) > 0.1
+
+
+def test_forgotten_sinks_show() -> None:
+    forward = Forward(folder("gpt_oss"))
+    forward.params = dataclasses.replace(
+        forward.params, layers=tuple(dataclasses.replace(layer, sinks=None) for layer in forward.params.layers)
+    )
+    assert relative(forward.run((0, text(1), 0)), expected("gpt_oss", 1)) > 10 * WITHIN
+
+
+def test_copied_blocks_are_the_same_past() -> None:
+    forward = Forward(folder("gemma3"))
+    whole = text(1)
+    forward.run((0, whole[:96], 0))
+    pairs = np.array([[1 + block, 8 + block] for block in range(6)], np.int32)
+    forward.ops.copy_blocks(forward.cache, pairs)
+    assert relative(forward.run((1, whole[96:], 96)), expected("gemma3", 1)[96:]) < WITHIN
+
+
+def rewritten(source: Path, target: Path, **values: object) -> Path:
+    """A copy whose config says something else; None takes a setting away."""
+    target.mkdir()
+    for path in source.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    config = json.loads((source / "config.json").read_text())
+    config |= values
+    (target / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "names"),
+    [
+        ("llama", {"num_key_value_heads": 3}, "share"),
+        ("llama", {"num_hidden_layers": 3}, "model.layers.2.* is missing"),
+        ("llama", {"num_hidden_layers": 1}, "tensors that config.json does not imply"),
+        ("llama", {"intermediate_size": 100}, "config.json implies"),
+        ("llama", {"attention_bias": True}, "bias is missing"),
+        ("llama_bias", {"attention_bias": False}, "does not imply"),
+        ("llama", {"hidden_size": 0}, "hidden_size"),
+        ("llama", {"rms_norm_eps": "small"}, "rms_norm_eps"),
+        ("gemma2", {"layer_types": ["full_attention"]}, "layer_types"),
+        ("mixtral", {"num_experts_per_tok": 9}, "num_experts_per_tok"),
+        ("phi3_longrope", {"head_dim": 32}, "shape|factors"),
+        ("llama", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_type"),
+        ("gpt2", {"n_inner": 100}, "config.json implies"),
+    ],
+)
+def test_a_config_that_contradicts_its_tensors(
+    family: str, values: dict[str, object], names: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CorruptModel, match=names):
+        Forward(rewritten(folder(family), tmp_path / "m", **values))
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "names"),
+    [
+        ("llama", {"model_type": "mamba"}, "'mamba'; supported: .*gemma2.*qwen3_moe"),
+        ("llama", {"hidden_act": "relu"}, "hidden_act"),
+        ("llama", {"pretraining_tp": 2}, "pretraining_tp"),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "dynamic"),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0, "mscale": 1.0}},
+            "mscale",
+        ),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        ("gemma3", {"layer_types": ["chunked_attention"] * 7}, "chunked_attention"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+    ],
+)
+def test_what_is_not_supported_is_named(family: str, values: dict[str, object], names: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match=names):
+        Forward(rewritten(folder(family), tmp_path / "m", **values))
+
+
+def test_every_family_of_the_tests_is_supported() -> None:
+    kinds = {json.loads((folder(name) / "config.json").read_text())["model_type"] for name in FAMILIES}
+    assert kinds == set(supported())
+
+
+def test_the_text_part_of_a_multimodal_checkpoint_is_found(tmp_path: Path) -> None:
+    """As Gemma 3's files are: the config nested, the names prefixed, a tower beside it."""
+    from safetensors.numpy import load_file, save_file
+
+    source, target = folder("gemma3"), tmp_path / "m"
+    target.mkdir()
+    config = json.loads((source / "config.json").read_text())
+    tied = config.pop("tie_word_embeddings")
+    (target / "config.json").write_text(
+        json.dumps({"model_type": "gemma3", "text_config": config, "vision_config": {}, "tie_word_embeddings": tied})
+    )
+    tensors = {f"language_model.{name}": values for name, values in load_file(source / "model.safetensors").items()}
+    tensors["vision_tower.patch.weight"] = np.zeros((2, 2), np.float32)
+    save_file(tensors, target / "model.safetensors")
+    assert relative(Forward(target).run((0, text(1), 0)), expected("gemma3", 1)) < WITHIN
+
+
+def test_long_factors_only_where_the_text_may_be_long(tmp_path: Path) -> None:
+    raw = checkpoint.raw_config(folder("phi3_longrope"))
+    short, long = (decoder_config(raw, "m", context).layers[0].rope for context in (64, 65))
+    assert short is not None and long is not None
+    assert not np.array_equal(short.inverse_frequencies, long.inverse_frequencies)
