@@ -2,7 +2,7 @@
 
 Arrays are C-contiguous and may be read-only or memory-mapped. A wrong shape or type raises ValueError. The GIL is
 released while computing. ``out=`` takes the result; without it a new array is made. Linear weights are packed once:
-:func:`pack_f32`, :func:`pack_q8_0`.
+:func:`pack`, :func:`pack_glu`.
 
 A row's result does not depend on the other rows of the call, nor on the number of threads, to the last bit.
 
@@ -43,7 +43,9 @@ __all__ = [
     "layer_norm",
     "linear",
     "mean_pool",
+    "pack",
     "pack_f32",
+    "pack_glu",
     "pack_q8_0",
     "set_threads",
     "threads",
@@ -139,16 +141,30 @@ def set_threads(n: int) -> None:
     _load().set_threads(n)
 
 
+def pack(matrices: Sequence[NDArray[Any]], format: str) -> Linear:
+    """Pack weights, stacked by rows, as their checkpoint stores them.
+
+    ``format`` is "f32" (float32 [N, K]), "bf16" (its bits, uint16 [N, K]), "q8_0" (uint8 [N, K // 32 * 34]) or "q4_0"
+    (uint8 [N, K // 32 * 18]); see :mod:`ownlm.formats`.
+    """
+    packed: Linear = _load().pack(list(matrices), format)
+    return packed
+
+
+def pack_glu(gate: NDArray[Any], up: NDArray[Any], format: str) -> Linear:
+    """Pack the two matrices of a gated layer, of one shape, so that :func:`linear` gives act(x gate^T) * (x up^T)."""
+    packed: Linear = _load().pack_glu(gate, up, format)
+    return packed
+
+
 def pack_f32(w: Floats) -> Linear:
     """Pack float weights [N, K]."""
-    packed: Linear = _load().pack_f32(w)
-    return packed
+    return pack([w], "f32")
 
 
 def pack_q8_0(blocks: NDArray[np.uint8]) -> Linear:
     """Pack Q8_0 blocks [N, K // 32 * 34] (see :mod:`ownlm.formats.q8_0`)."""
-    packed: Linear = _load().pack_q8_0(blocks)
-    return packed
+    return pack([blocks], "q8_0")
 
 
 def linear(
@@ -158,16 +174,22 @@ def linear(
     residual: Floats | None = None,
     activation: str = "",
     out: Floats | None = None,
+    scale: float = 1.0,
 ) -> Floats:
-    """activation(x w^T + bias) + residual: x [M, K], bias [N], residual and out [M, N].
+    """scale * activation(x w^T + bias) + residual: x [M, K], bias [N], residual and out [M, N].
 
-    ``activation`` is "", "gelu" (with erf) or "gelu_tanh". ``out`` may be ``residual``, not ``x``. With Q8_0 weights,
-    activations are quantized to int8 in groups of 32; the products are exact integers.
+    ``activation`` is "", "gelu" (with erf), "gelu_tanh" or "silu". ``out`` may be ``residual``, not ``x``. With Q8_0
+    and Q4_0 weights, activations are quantized to int8 in groups of 32, and the products are exact integers; with
+    bfloat16 weights they are rounded to bfloat16.
+
+    Weights of :func:`pack_glu` give scale * (act(gate) * up) + residual, [M, N / 2], where bias [N] holds the gate's,
+    then the up's, and ``activation`` is "silu", "gelu", "gelu_tanh" or "swiglu_oai" (gpt-oss: gate and up clamped at 7,
+    gate * sigmoid(1.702 gate) * (up + 1)).
     """
     kernels = _load()
     if out is None:
-        out = kernels.empty(_rows(x), w.rows)
-    kernels.linear(x, w, bias, residual, activation, out)
+        out = kernels.empty(_rows(x), w.rows // 2 if w.glu else w.rows)
+    kernels.linear(x, w, bias, residual, activation, scale, out)
     return out
 
 

@@ -179,6 +179,15 @@ class Plan:
         count: int = self._plan.arena_bytes(tokens, rows)
         return count
 
+    def measure(self, on: bool = True) -> None:
+        """Sum up, or no more, the time that each step takes in the runs from now on."""
+        self._plan.measure(on)
+
+    def seconds(self) -> list[tuple[str, float]]:
+        """Each step's kind and its seconds since :meth:`measure`, as the calling thread saw them."""
+        found: list[tuple[str, float]] = self._plan.seconds()
+        return found
+
     @property
     def steps(self) -> int:
         """How many steps a replay walks through."""

@@ -12,6 +12,7 @@ const char* type_name(char type) {
     case 'f': return "float32";
     case 'b': return "int8";
     case 'B': return "uint8";
+    case 'H': return "uint16";
     case 'd': return "float64";
     default: return "int32";
   }
@@ -21,7 +22,7 @@ bool matches(const Py_buffer& view, char type) {
   const char* format = view.format ? view.format : "B";
   if (*format == '<' || *format == '=' || *format == '@') ++format;
   const bool same = *format == type || (type == 'i' && *format == 'l');  // int32 is a long on Windows
-  const Py_ssize_t bytes = type == 'd' ? 8 : type == 'f' || type == 'i' ? 4 : 1;
+  const Py_ssize_t bytes = type == 'd' ? 8 : type == 'f' || type == 'i' ? 4 : type == 'H' ? 2 : 1;
   return same && format[1] == '\0' && view.itemsize == bytes;
 }
 
@@ -80,6 +81,11 @@ Array::~Array() { PyBuffer_Release(&view_); }
 bool Array::overlaps(const Array& other) const {
   const char *a = data<char>(), *b = other.data<char>();
   return a < b + other.bytes() && b < a + bytes();
+}
+
+std::optional<Array> optional_floats(nb::handle object, const char* name, std::initializer_list<int64_t> shape) {
+  if (object.is_none()) return std::nullopt;
+  return Array(object, name, 'f', shape);
 }
 
 }  // namespace ownlm

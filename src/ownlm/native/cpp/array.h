@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ class Array {
   void* data_ = nullptr;
   std::vector<uint64_t> copy_;
 };
+
+std::optional<Array> optional_floats(nanobind::handle object, const char* name, std::initializer_list<int64_t> shape);  // None: none
+inline const float* pointer(const std::optional<Array>& a) { return a ? a->data<const float>() : nullptr; }
 
 [[noreturn]] void refuse(const std::string& message);  // ValueError
 

@@ -22,8 +22,6 @@ struct RmsNorm {
   float eps, offset;
 };
 
-enum class Glu : int { silu, gelu, gelu_tanh, swiglu_oai };
-
 // Queries of the heads that share one key-value head, over one sequence's cache. Row r is token r / group, head r % group.
 struct CachedAttention {
   const float* q;         // token 0, first head of the group
@@ -47,7 +45,6 @@ static constexpr int64_t cached_attention_scratch(int64_t head_dim) {
 struct DecoderKernels {
   void (*rms_norm)(const RmsNorm&, int64_t row0, int64_t row1);
   void (*rotate)(float* x, const float* cosine, const float* sine, int64_t half);  // (a, b) by an angle, for pairs (i, i + half)
-  void (*glu)(Glu kind, const float* gate, const float* up, int64_t count, float* out);
   // Rows row0 .. row0 + rows (at most kMaxTile) against chunks chunk0 .. chunk1 of keys, into state.
   void (*attention_chunks)(const CachedAttention&, int64_t row0, int64_t rows, int64_t chunk0, int64_t chunk1, float* state, float* scratch);
   void (*attention_merge)(int64_t rows, int64_t head_dim, float* state, const float* next);

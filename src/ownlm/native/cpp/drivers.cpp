@@ -1,9 +1,7 @@
 #include "drivers.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <new>
 
 #include "cpu.h"
 #include "pool.h"
@@ -16,13 +14,6 @@ constexpr int64_t kSmallBytes = 64 << 10;
 constexpr int64_t kSmallProducts = 256 << 10;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-size_t aligned(size_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
-
-// Whose activations a worker's scratch holds.
-struct Held {
-  uint64_t call;
-  int64_t row0;
-};
 
 // Rows in chunks of about kSmallBytes each.
 template <class F>
@@ -33,75 +24,6 @@ void over_rows(int64_t rows, int64_t row_bytes, F body) {
 }
 
 }  // namespace
-
-void Free::operator()(uint8_t* p) const { ::operator delete(p, std::align_val_t{kAlign}); }
-
-Buffer allocate(size_t bytes) {
-  Buffer b(static_cast<uint8_t*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t{kAlign})));
-  std::memset(b.get(), 0, bytes);
-  return b;
-}
-
-Weight pack_f32(const float* w, int64_t n, int64_t k) {
-  const size_t bytes = static_cast<size_t>(padded(n) * k) * sizeof(float);
-  Weight to{{}, allocate(bytes), nullptr, bytes};
-  float* out = reinterpret_cast<float*>(to.data.get());
-  for (int64_t row = 0; row < n; ++row) {
-    float* column = out + row / kPanel * kPanel * k + row % kPanel;
-    for (int64_t i = 0; i < k; ++i) column[i * kPanel] = w[row * k + i];
-  }
-  to.packed = {Format::f32, n, k, to.data.get(), nullptr};
-  return to;
-}
-
-Weight pack_q8_0(const uint8_t* blocks, int64_t n, int64_t k) {
-  const int64_t groups = k / kGroup;
-  const size_t bytes = static_cast<size_t>(padded(n) * k), scale_bytes = static_cast<size_t>(padded(n) * groups) * sizeof(uint16_t);
-  Weight to{{}, allocate(bytes), allocate(scale_bytes), bytes + scale_bytes};
-  uint16_t* scales = reinterpret_cast<uint16_t*>(to.scales.get());
-  std::memset(to.data.get(), 128, bytes);
-  for (int64_t row = 0; row < n; ++row) {
-    for (int64_t g = 0; g < groups; ++g, blocks += kBlockBytes) {
-      const int64_t block = row / kPanel * groups + g, column = row % kPanel;
-      scales[block * kPanel + column] = static_cast<uint16_t>(blocks[0] | blocks[1] << 8);
-      uint8_t* q = to.data.get() + block * kGroup * kPanel + column * 4;
-      for (int i = 0; i < kGroup; ++i) q[i / 4 * 64 + i % 4] = blocks[2 + i] ^ 0x80;
-    }
-  }
-  to.packed = {Format::q8_0, n, k, to.data.get(), scales};
-  return to;
-}
-
-// A task is a block of rows by a range of panels. Where rows are few, columns are shared out as well, and each task quantizes
-// its rows itself: cheaper than a barrier. No row's arithmetic depends on how the work is cut.
-void linear(const Linear& l, const float* x, int64_t rows) {
-  const int64_t n = l.w.n, k = l.w.k, groups = k / kGroup, panels = padded(n) / kPanel;
-  if (rows == 0 || n == 0) return;
-  const Kernels* kernel = kernels();
-  const int64_t wanted = 4 * pool::threads();
-  const int64_t row_tasks = ceil_div(rows, kRowBlock);
-  const int64_t block = std::min<int64_t>(kRowBlock, ceil_div(ceil_div(rows, row_tasks), 12) * 12);
-  const int64_t column_tasks = std::min(ceil_div(panels, 2), ceil_div(wanted, row_tasks));
-  const int64_t span = ceil_div(ceil_div(panels, column_tasks), 2) * 2;  // panels of a task, even: tiles take two
-  const int64_t across = ceil_div(panels, span), down = ceil_div(rows, block);
-  const bool quantized = l.w.format == Format::q8_0;
-  const size_t q_bytes = aligned(static_cast<size_t>(block * k)), group_bytes = aligned(static_cast<size_t>(block * groups) * 4);
-  static std::atomic<uint64_t> calls{0};
-  const uint64_t call = ++calls;
-  pool::run(down * across, quantized ? kAlign + q_bytes + 2 * group_bytes : 0, rows * n * k >= kSmallProducts,
-            [&](int64_t i, int, void* scratch) {
-              const int64_t row0 = i / across * block, count = std::min(block, rows - row0);
-              const int64_t panel0 = i % across * span, panel1 = std::min(panels, panel0 + span);
-              if (!quantized) return kernel->linear_f32(l, x + row0 * k, row0, count, panel0, panel1);
-              Held* held = static_cast<Held*>(scratch);
-              uint8_t* at = static_cast<uint8_t*>(scratch) + kAlign;
-              const Quantized q{reinterpret_cast<int8_t*>(at), reinterpret_cast<float*>(at + q_bytes),
-                                reinterpret_cast<int32_t*>(at + q_bytes + group_bytes)};
-              if (held->call != call || held->row0 != row0) kernel->quantize(x + row0 * k, count, k, q);
-              *held = {call, row0};
-              kernel->linear_q8_0(l, q, row0, count, panel0, panel1);
-            });
-}
 
 void embed(const std::vector<Table>& tables, int64_t rows, int64_t width, float* out) {
   const Kernels* kernel = kernels();

@@ -12,6 +12,7 @@ struct Free {
 };
 using Buffer = std::unique_ptr<uint8_t[], Free>;
 Buffer allocate(size_t bytes);  // aligned to a cache line, zeroed; throws std::bad_alloc
+Buffer allocate_raw(size_t bytes);  // not zeroed
 
 struct Weight {
   Packed packed;
@@ -19,8 +20,14 @@ struct Weight {
   size_t bytes;
 };
 
-Weight pack_f32(const float* w, int64_t n, int64_t k);
-Weight pack_q8_0(const uint8_t* blocks, int64_t n, int64_t k);
+// A matrix as checkpoints store it: float or bfloat16 [rows, k], or rows of Q8_0 or Q4_0 blocks.
+struct Stored {
+  const uint8_t* data;
+  int64_t rows;
+};
+int64_t stored_row_bytes(Format format, int64_t k);
+Weight pack(Format format, const std::vector<Stored>& stacked, int64_t k);        // one below the other
+Weight pack_glu(Format format, const Stored& gate, const Stored& up, int64_t k);  // of as many rows
 
 struct Table {  // rows to look up: floats, or Q8_0 blocks
   const float* floats;
@@ -28,7 +35,15 @@ struct Table {  // rows to look up: floats, or Q8_0 blocks
   const int32_t* ids;
 };
 
-void linear(const Linear& l, const float* x, int64_t rows);
+// A linear as tasks for a running parallel region: task i of `count` is linear_task(l, x, cut, i), in any order, by any thread.
+// Tasks that follow each other share their weights.
+struct LinearCut {
+  int64_t rows, row_block, row_blocks, panels, count;
+};
+LinearCut cut_linear(const Packed& w, int64_t rows, int threads);
+void linear_task(const Linear& l, const Activations& x, const LinearCut& cut, int64_t task);
+
+void linear(const Linear& l, const float* x, int64_t rows);  // opens a region of its own
 void embed(const std::vector<Table>& tables, int64_t rows, int64_t width, float* out);
 void layer_norm(const LayerNorm& l, int64_t rows);
 void attention(const float* qkv, const int32_t* starts, int64_t sequences, int64_t heads, int64_t head_dim, float scale, float* out);

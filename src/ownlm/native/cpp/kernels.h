@@ -9,40 +9,66 @@
 
 namespace ownlm {
 
-constexpr int kGroup = 32;             // weights that share a scale in Q8_0, and activations that share one here
+constexpr int kGroup = 32;             // weights that share a scale in Q8_0 and Q4_0, and activations that share one here
 constexpr int kBlockBytes = 34;        // a Q8_0 block: fp16 scale, 32 int8
+constexpr int kQ4BlockBytes = 18;      // a Q4_0 block: fp16 scale, 16 bytes of two 4-bit weights
 constexpr int kPanel = 16;             // output columns packed side by side
-constexpr int kRowBlock = 48;          // rows whose activations one task quantizes and keeps in its cache
+constexpr int kMostTileRows = 12;
 constexpr size_t kAlign = 64;
 
-enum class Format : int { f32, q8_0 };
-enum class Activation : int { none, gelu, gelu_tanh };
+enum class Format : int { f32, bf16, q8_0, q4_0 };
+enum class Activation : int { none, gelu, gelu_tanh, silu };
+enum class Glu : int { none, silu, gelu, gelu_tanh, swiglu_oai };
 
 // A weight matrix [n, k], cut into panels of 16 outputs so that one vector instruction feeds 16 of them.
 //   f32:  data[panel][k][16] floats.
+//   bf16: data[panel][k/2][16][2], the pairs that vdpbf16ps takes; k is rounded up to even.
 //   q8_0: data[panel][k/32][8][16][4] bytes, each weight + 128 (the unsigned operand of vpdpbusd), and
-//         scales[panel][k/32][16] fp16. Columns beyond n are zeros.
+//         scales[panel][k/32][16] fp16.
+//   q4_0: data[panel][k/32][4][16][4] bytes, weight + 8 of a group's inputs 4 j + 0..3 in the low and 16 + 4 j + 0..3 in the
+//         high nibbles, and scales as above.
+// Columns beyond n are zeros. In a glu matrix even panels hold gate rows and odd panels the up rows of the same outputs.
 struct Packed {
   Format format;
-  int64_t n, k;
+  int64_t n, k;       // n counts gate and up rows
   const uint8_t* data;
   const uint16_t* scales;
+  bool glu = false;
+};
+static constexpr int64_t panels(const Packed& w) { return w.glu ? (w.n / 2 + kPanel - 1) / kPanel * 2 : (w.n + kPanel - 1) / kPanel; }
+static constexpr int64_t outputs(const Packed& w) { return w.glu ? w.n / 2 : w.n; }
+
+// Inputs quantized in groups of 32: x ~ scale * q. offset = -128 or -8 times the sum of q undoes what was added to weights.
+struct ActivationGroup {
+  float scale;
+  int32_t offset;
+  int8_t q[kGroup];
 };
 
-// Activations quantized in groups of 32: x ~ scale * q. offset = -128 * sum(q) undoes the weights' + 128.
-struct Quantized {
-  int8_t* q;        // [rows, k]
-  float* scale;     // [rows, k/32]
-  int32_t* offset;  // [rows, k/32]
+// Rows of inputs in the terms of a weight's format, `stride` bytes apart; one converted row serves all its weights.
+//   f32: float [k], as they are.   q8_0, q4_0: ActivationGroup [k/32].
+//   bf16: k values rounded to bfloat16, and a zero behind them if k is odd; as bfloat16 where an instruction set multiplies
+//   those, else as floats. Rows that one instruction set converted are for itself alone.
+struct Activations {
+  const uint8_t* rows;
+  int64_t stride;
 };
+static constexpr int64_t activation_bytes(Format f, int64_t k) {  // of one row, in whole cache lines
+  const int64_t bytes = f == Format::f32 ? 4 * k : f == Format::bf16 ? 4 * (k + k % 2) : k / kGroup * static_cast<int64_t>(sizeof(ActivationGroup));
+  return (bytes + 63) / 64 * 64;
+}
 
-// out = activation(x w^T + bias) + residual, rows of length n; bias and residual may be null.
+// out = scale * activation(x w^T + bias) + residual; or, if w.glu, scale * (act(gate) * up) + residual, for which bias holds
+// those of all gate rows, then those of all up rows. bias and residual may be null; out may be residual.
 struct Linear {
   Packed w;
   const float* bias;
   const float* residual;
   float* out;
-  Activation activation;
+  Activation activation = Activation::none;
+  Glu glu = Glu::none;   // not none if and only if w.glu
+  float scale = 1.0f;
+  int64_t stride = 0;    // floats from row to row of out and residual; 0: outputs(w)
 };
 
 struct LayerNorm {
@@ -69,9 +95,11 @@ struct Attention {
 
 struct Kernels {
   const char* name;
-  void (*quantize)(const float* x, int64_t rows, int64_t k, const Quantized& to);
-  void (*linear_f32)(const Linear&, const float* x, int64_t row0, int64_t rows, int64_t panel0, int64_t panel1);
-  void (*linear_q8_0)(const Linear&, const Quantized& x, int64_t row0, int64_t rows, int64_t panel0, int64_t panel1);
+  // Rows x [rows, k], x_stride floats apart, in the terms of `format` (not f32, which takes floats as they are).
+  void (*convert)(Format format, const float* x, int64_t x_stride, int64_t rows, int64_t k, uint8_t* to);
+  // Rows row0 .. row0 + rows, of x as of out, by panels panel0 .. panel1 (both even in a glu matrix). One thread; any number
+  // of threads may call it for parts that do not overlap. A row's result does not depend on how the work is cut.
+  void (*linear)(const Linear&, const Activations& x, int64_t row0, int64_t rows, int64_t panel0, int64_t panel1);
   void (*layer_norm)(const LayerNorm&, int64_t row0, int64_t row1);
   void (*attention)(const Attention&);
   void (*mean_pool)(const float* x, int64_t rows, int64_t width, bool normalize, float* out);

@@ -4,10 +4,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <optional>
-
 #include "arena.h"
 #include "array.h"
+#include "bind_linear.h"
 #include "cpu.h"
 #include "drivers.h"
 #include "plan/bind.h"
@@ -20,18 +19,6 @@ namespace ownlm {
 namespace {
 
 constexpr int64_t any = Array::any;
-
-std::optional<Array> optional_array(nb::handle object, const char* name, std::initializer_list<int64_t> shape) {
-  if (object.is_none()) return std::nullopt;
-  return Array(object, name, 'f', shape);
-}
-
-const float* pointer(const std::optional<Array>& a) { return a ? a->data<const float>() : nullptr; }
-
-void check_width(const Array& blocks, const char* name) {
-  if (blocks.size(1) % kBlockBytes != 0)
-    refuse(std::string(name) + " has rows of " + std::to_string(blocks.size(1)) + " bytes, not a multiple of 34 (Q8_0 blocks)");
-}
 
 Array check_starts(nb::handle object, int64_t rows) {
   Array starts(object, "cu_seqlens", 'i', {any});
@@ -57,36 +44,6 @@ nb::ndarray<nb::numpy, float> empty(size_t rows, size_t columns) {
   nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<Owned*>(p); });
   const size_t shape[] = {rows, columns};
   return nb::ndarray<nb::numpy, float>(owned->data, 2, shape, owner);
-}
-
-Weight pack_f32_checked(nb::handle object) {
-  Array w(object, "w", 'f', {any, any});
-  nb::gil_scoped_release nogil;
-  return pack_f32(w.data<const float>(), w.size(0), w.size(1));
-}
-
-Weight pack_q8_0_checked(nb::handle object) {
-  Array blocks(object, "blocks", 'B', {any, any});
-  check_width(blocks, "blocks");
-  nb::gil_scoped_release nogil;
-  return pack_q8_0(blocks.data<const uint8_t>(), blocks.size(0), blocks.size(1) / kBlockBytes * kGroup);
-}
-
-void linear_checked(nb::handle x_, const Weight& w, nb::handle bias_, nb::handle residual_, const std::string& activation, nb::handle out_) {
-  const Packed& p = w.packed;
-  Array x(x_, "x", 'f', {any, p.k});
-  const int64_t rows = x.size(0);
-  Array out(out_, "out", 'f', {rows, p.n}, true);
-  const auto bias = optional_array(bias_, "bias", {p.n});
-  const auto residual = optional_array(residual_, "residual", {rows, p.n});
-  if (out.overlaps(x)) refuse("out overlaps x");
-  if (residual && !out.same(*residual) && out.overlaps(*residual)) refuse("out overlaps residual in part");
-  Activation a = Activation::none;
-  if (activation == "gelu") a = Activation::gelu;
-  else if (activation == "gelu_tanh") a = Activation::gelu_tanh;
-  else if (!activation.empty()) refuse("activation is '" + activation + "', not '', 'gelu' or 'gelu_tanh'");
-  nb::gil_scoped_release nogil;
-  linear({p, pointer(bias), pointer(residual), out.data<float>(), a}, x.data<const float>(), rows);
 }
 
 void embed_checked(nb::list ids_, nb::list tables_, nb::handle out_) {
@@ -126,7 +83,7 @@ void layer_norm_checked(nb::handle x_, nb::handle weight_, nb::handle bias_, flo
   Array x(x_, "x", 'f', {any, any});
   const int64_t rows = x.size(0), width = x.size(1);
   Array weight(weight_, "weight", 'f', {width}), bias(bias_, "bias", 'f', {width});
-  const auto residual = optional_array(residual_, "residual", {rows, width});
+  const auto residual = optional_floats(residual_, "residual", {rows, width});
   Array out(out_, "out", 'f', {rows, width}, true);
   if (!out.same(x) && out.overlaps(x)) refuse("out overlaps x in part");
   if (residual && !out.same(*residual) && out.overlaps(*residual)) refuse("out overlaps residual in part");
@@ -171,11 +128,6 @@ void dot_i8_checked(nb::handle vectors_, nb::handle query_, nb::handle out_) {
 
 NB_MODULE(_kernels, m) {
   using namespace ownlm;
-  nb::class_<Weight>(m, "Linear", "A weight matrix packed for the kernels: [rows outputs, columns inputs].")
-      .def_prop_ro("rows", [](const Weight& w) { return w.packed.n; })
-      .def_prop_ro("columns", [](const Weight& w) { return w.packed.k; })
-      .def_prop_ro("format", [](const Weight& w) { return w.packed.format == Format::f32 ? "f32" : "q8_0"; })
-      .def_prop_ro("nbytes", [](const Weight& w) { return w.bytes; });
   m.def("usable", [] {
     std::vector<std::string> names;
     for (const Kernels* k : usable_kernels()) names.emplace_back(k->name);
@@ -191,13 +143,11 @@ NB_MODULE(_kernels, m) {
     pool::set_threads(n);
   }, "n"_a);
   m.def("empty", &empty, "rows"_a, "columns"_a);
-  m.def("pack_f32", &pack_f32_checked, "w"_a);
-  m.def("pack_q8_0", &pack_q8_0_checked, "blocks"_a);
-  m.def("linear", &linear_checked, "x"_a, "w"_a, "bias"_a.none(), "residual"_a.none(), "activation"_a, "out"_a);
   m.def("embed", &embed_checked, "ids"_a, "tables"_a, "out"_a);
   m.def("layer_norm", &layer_norm_checked, "x"_a, "weight"_a, "bias"_a, "eps"_a, "residual"_a.none(), "out"_a);
   m.def("attention_varlen", &attention_checked, "qkv"_a, "cu_seqlens"_a, "heads"_a, "scale"_a, "out"_a);
   m.def("mean_pool", &mean_pool_checked, "x"_a, "cu_seqlens"_a, "normalize"_a, "out"_a);
   m.def("dot_i8", &dot_i8_checked, "vectors"_a, "query"_a, "out"_a);
+  bind_linear(m);
   bind_plan(m);
 }

@@ -1,4 +1,6 @@
 #include <math.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "../decoder_kernels.h"
 
@@ -8,7 +10,11 @@
 #include "math.h"
 #include "gemm.h"
 #include "ops.h"
-#include "q8_avx2.h"
+#include "convert.h"
+#include "tile_float.h"
+#include "tile_avx2.h"
+#include "linear.h"
+#include "dot_avx2.h"
 #include "decoder_rows.h"
 #include "paged_attention.h"
 
@@ -16,7 +22,7 @@ namespace ownlm {
 
 const Kernels* avx2_kernels() {
   static const DecoderKernels decoder = OWNLM_DECODER_KERNELS;
-  static const Kernels table = {"avx2", quantize, linear_f32, linear_q8_0, layer_norm, attention,
+  static const Kernels table = {"avx2", convert, linear, layer_norm, attention,
                                 mean_pool, dequantize, add_floats, dot_i8, &decoder};
   return &table;
 }

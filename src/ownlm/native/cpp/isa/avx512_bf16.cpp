@@ -1,4 +1,6 @@
 #include <math.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "../decoder_kernels.h"
 
@@ -8,9 +10,13 @@
 #include "math.h"
 #include "gemm.h"
 #include "ops.h"
-#include "q8_avx512.h"
-#include "attention_bf16.h"
 #define OWNLM_BF16_PRODUCTS
+#include "attention_bf16.h"
+#include "convert.h"
+#include "tile_float.h"
+#include "tile_avx512.h"
+#include "linear.h"
+#include "dot_avx512.h"
 #include "decoder_rows.h"
 #include "paged_attention.h"
 
@@ -18,7 +24,7 @@ namespace ownlm {
 
 const Kernels* avx512_bf16_kernels() {
   static const DecoderKernels decoder = OWNLM_DECODER_KERNELS;
-  static const Kernels table = {"avx512_bf16", quantize, linear_f32, linear_q8_0, layer_norm, attention_bf16,
+  static const Kernels table = {"avx512_bf16", convert, linear, layer_norm, attention_bf16,
                                 mean_pool, dequantize, add_floats, dot_i8, &decoder};
   return &table;
 }

@@ -45,35 +45,6 @@ inline void rotate(float* x, const float* cosine, const float* sine, int64_t hal
   }
 }
 
-// x / (1 + exp(-beta x)) without overflow
-inline V swish(V x, float beta) {
-  const V e = exp2_nonpositive(mul(vabs(x), set1(-beta * 1.4426950408889634f)));
-  const V positive = div(x, add(set1(1.0f), e));
-  const V zero = set1(0.0f);
-  return add(vmax(positive, zero), vmin(mul(positive, e), zero));
-}
-
-// Shazeer, "GLU Variants Improve Transformer", 2020; swiglu_oai is gpt-oss's clamped one.
-inline V gated(Glu kind, V gate, V up) {
-  switch (kind) {
-    case Glu::silu: return mul(swish(gate, 1.0f), up);
-    case Glu::gelu: return mul(gelu(gate), up);
-    case Glu::gelu_tanh: return mul(gelu_tanh(gate), up);
-    default: {
-      const V limit = set1(7.0f);
-      up = vmax(vmin(up, limit), set1(-7.0f));
-      return mul(swish(vmin(gate, limit), 1.702f), add(up, set1(1.0f)));
-    }
-  }
-}
-
-inline void glu(Glu kind, const float* gate, const float* up, int64_t count, float* out) {
-  for (int64_t i = 0; i < count; i += kWidth) {
-    const int n = static_cast<int>(count - i < kWidth ? count - i : kWidth);
-    store_n(out + i, gated(kind, load_n(gate + i, n), load_n(up + i, n)), n);
-  }
-}
-
 inline V tanh_(V x) {
   const V e = exp2_nonpositive(mul(vabs(x), set1(-2.0f * 1.4426950408889634f)));
   const V t = div(sub(set1(1.0f), e), add(set1(1.0f), e)), zero = set1(0.0f);

@@ -1,4 +1,4 @@
-// exp2 and GELU over vectors. Included after a vec_*.h, into an anonymous namespace: every instruction set has its own.
+// exp2, GELU and gates over vectors. Included after a vec_*.h, into an anonymous namespace: every instruction set has its own.
 #pragma once
 
 namespace ownlm {
@@ -60,6 +60,28 @@ inline V gelu_tanh(V x) {
   const V negative = mul(positive, e);
   const V zero = set1(0.0f);
   return add(vmax(positive, zero), vmin(negative, zero));
+}
+
+// x / (1 + exp(-beta x)) without overflow
+inline V swish(V x, float beta) {
+  const V e = exp2_nonpositive(mul(vabs(x), set1(-beta * 1.4426950408889634f)));
+  const V positive = div(x, add(set1(1.0f), e));
+  const V zero = set1(0.0f);
+  return add(vmax(positive, zero), vmin(mul(positive, e), zero));
+}
+
+// Shazeer, "GLU Variants Improve Transformer", 2020; swiglu_oai is gpt-oss's clamped one.
+inline V gated(Glu kind, V gate, V up) {
+  switch (kind) {
+    case Glu::silu: return mul(swish(gate, 1.0f), up);
+    case Glu::gelu: return mul(gelu(gate), up);
+    case Glu::gelu_tanh: return mul(gelu_tanh(gate), up);
+    default: {
+      const V limit = set1(7.0f);
+      up = vmax(vmin(up, limit), set1(-7.0f));
+      return mul(swish(vmin(gate, limit), 1.702f), add(up, set1(1.0f)));
+    }
+  }
 }
 
 }  // namespace

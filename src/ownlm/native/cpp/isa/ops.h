@@ -1,27 +1,8 @@
-// Everything but the int8 products, written once over V. Included after vec_*.h, math.h and gemm.h.
+// What an encoder needs beside linear layers, written once over V. Included after vec_*.h, math.h and gemm.h.
 #pragma once
 
 namespace ownlm {
 namespace {
-
-inline void quantize(const float* x, int64_t rows, int64_t k, const Quantized& to) {
-  constexpr int N = kGroup / kWidth;
-  const int64_t groups = k / kGroup;
-  for (int64_t i = 0; i < rows * groups; ++i) {
-    V v[N];
-    V peak = set1(0.0f);
-    for (int n = 0; n < N; ++n) {
-      v[n] = load(x + i * kGroup + n * kWidth);
-      peak = vmax(peak, vabs(v[n]));
-    }
-    const float amax = maximum(peak);
-    // below 1e-36 the reciprocal would overflow; such a group is zero to float precision of anything it is added to
-    const float inverse = amax > 1e-36f ? 127.0f / amax : 0.0f;
-    for (int n = 0; n < N; ++n) v[n] = nearest(mul(v[n], set1(inverse)));
-    to.scale[i] = amax / 127.0f;
-    to.offset[i] = -128 * store_group(to.q + i * kGroup, v);
-  }
-}
 
 // Ba, Kiros and Hinton, "Layer Normalization", 2016. Two passes: the variance of E[x^2] - E[x]^2 would cancel.
 inline void layer_norm(const LayerNorm& l, int64_t row0, int64_t row1) {

@@ -220,5 +220,5 @@ inline void attention_finish(const CachedAttention& a, int64_t row0, int64_t row
 }  // namespace ownlm
 
 #define OWNLM_DECODER_KERNELS                                                                                              \
-  {rms_norm, rotate, glu, attention_chunks, attention_merge, attention_finish, scale_add, softcap, row_maximum, sum_exp,   \
+  {rms_norm, rotate, attention_chunks, attention_merge, attention_finish, scale_add, softcap, row_maximum, sum_exp,   \
    next_above}

@@ -13,7 +13,7 @@ namespace {
 // float product that training used.
 class Angles : public Step {
  public:
-  Angles(const float* frequencies, int64_t half, float factor, int out) : frequencies_(frequencies), half_(half), factor_(factor), out_(out) {
+  Angles(const float* frequencies, int64_t half, float factor, int out) : Step("angles"), frequencies_(frequencies), half_(half), factor_(factor), out_(out) {
     writes = {out};
   }
   int64_t tasks(const Run& run) override { return ceil_div(run.batch.tokens, kShare); }
@@ -41,7 +41,7 @@ class Angles : public Step {
 class RopeStore : public Step {
  public:
   RopeStore(int qkv, int angles, int64_t half, const Attend& a, const HeadNorms& norms)
-      : qkv_(qkv), angles_(angles), half_(half), a_(a), norms_(norms) {
+      : Step("rope"), qkv_(qkv), angles_(angles), half_(half), a_(a), norms_(norms) {
     reads = {qkv};
     if (angles >= 0) reads.push_back(angles);
     writes = {qkv};
@@ -100,7 +100,7 @@ struct Tile {
 
 class AttentionStep : public Step {
  public:
-  AttentionStep(int qkv, const Attend& a, int out, std::shared_ptr<Tiles> tiles) : qkv_(qkv), out_(out), a_(a), tiles_(std::move(tiles)) {
+  AttentionStep(int qkv, const Attend& a, int out, std::shared_ptr<Tiles> tiles) : Step("attention"), qkv_(qkv), out_(out), a_(a), tiles_(std::move(tiles)) {
     reads = {qkv};
     writes = {out};
   }
@@ -191,7 +191,7 @@ class AttentionStep : public Step {
 
 class AttentionMerge : public Step {
  public:
-  AttentionMerge(const AttentionStep& parts, int out, std::shared_ptr<Tiles> tiles) : parts_(parts), tiles_(std::move(tiles)) {
+  AttentionMerge(const AttentionStep& parts, int out, std::shared_ptr<Tiles> tiles) : Step("attention merge"), parts_(parts), tiles_(std::move(tiles)) {
     reads = parts.reads;
     writes = {out};
   }

@@ -1,5 +1,6 @@
 #include "bind.h"
 
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -79,6 +80,8 @@ void bind_plan(nb::module_& m) {
       .def("moe", &Recorder::moe, "x"_a, "weights"_a, "residual"_a)
       .def("logits", &Recorder::logits, "x"_a, "w"_a, "bias"_a.none(), "scale"_a, "softcap"_a)
       .def("run", &Recorder::run, "batch"_a, "out"_a)
+      .def("measure", &Recorder::measure, "on"_a)
+      .def("seconds", &Recorder::seconds)
       .def("arena_bytes", &Recorder::arena_bytes, "tokens"_a, "wanted"_a)
       .def_prop_ro("steps", &Recorder::steps)
       .def_prop_ro("columns", &Recorder::columns);

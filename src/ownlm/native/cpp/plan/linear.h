@@ -1,4 +1,4 @@
-// Linear layers as steps: activations brought to the weights' terms once, then products over tasks of rows and panels.
+// Linear layers as steps: activations brought to the weights' terms once, then products task by task.
 #pragma once
 #include <memory>
 
@@ -6,29 +6,26 @@
 
 namespace ownlm {
 
-// Bytes that a row of activations takes when converted for weights of this format; 0 where they are taken as they are.
-int64_t converted_bytes(const Packed& w);
+// Whether weights of this format take activations in other terms than float.
+static constexpr bool converts(Format f) { return f != Format::f32; }
+// What the steps below add to a register's address to find row r: rows are records of this many bytes.
+static constexpr int64_t record_bytes(const Packed& w) {
+  return converts(w.format) ? activation_bytes(w.format, w.k) : w.k * static_cast<int64_t>(sizeof(float));
+}
 
 struct LinearArguments {
   const Packed* w;
   const float* bias = nullptr;
   int residual = -1;
-  float residual_scale = 1.0f;  // of the product, before the residual is added
+  float scale = 1.0f;  // of the product, before the residual is added
   Activation activation = Activation::none;
+  Glu glu = Glu::none;
 };
 
-struct LogitsScale {
-  float scale = 1.0f, softcap = 0.0f;
-};
-
-// x (float [k]) to its converted rows; rows are those of the batch, `repeat` times.
+// x (float [k]) to records; rows are those of the batch, `repeat` times.
 std::unique_ptr<Step> make_convert(int x, Rows rows, int64_t repeat, const Packed& w, int out);
 // out: a register, or -1 for the batch's result (logits of the wanted rows).
-std::unique_ptr<Step> make_linear(int converted, Rows rows, const LinearArguments& l, int out, LogitsScale logits = {});
-
-// One task's products, as experts use them too: rows row0 .. row0 + rows of `all` converted rows.
-void convert_rows(const Packed& w, const float* x, int64_t rows, uint8_t* converted, int64_t at, int64_t all);
-void linear_rows(const Linear& l, const uint8_t* converted, int64_t all, int64_t row0, int64_t rows, int64_t panel0, int64_t panel1);
-int64_t panels_a_task(const Packed& w);
+std::unique_ptr<Step> make_linear(int records, Rows rows, const LinearArguments& l, int out);
+std::unique_ptr<Step> make_softcap(int64_t columns, float cap);  // cap tanh(x / cap) of the batch's result
 
 }  // namespace ownlm

@@ -12,7 +12,7 @@ enum class Scoring : int { softmax, softmax_of_chosen };
 struct Experts {
   const Packed* router;            // [experts, width]
   const float* router_bias;        // may be null
-  std::vector<const Packed*> gate_up, down;  // of each expert: [2 inner, width], [width, inner]
+  std::vector<const Packed*> gate_up, down;  // of each expert: gate and up [2 inner, width]; [width, inner]
   const float *gate_up_bias, *down_bias;     // [experts, ...], may be null
   int64_t chosen;
   Scoring scoring;
@@ -21,6 +21,6 @@ struct Experts {
   float residual_scale;
 };
 
-void push_moe(Plan& plan, int x, const Experts& e, int residual, int out);
+void push_moe(Plan& plan, int x, Rows rows, const Experts& e, int residual, int out);
 
 }  // namespace ownlm

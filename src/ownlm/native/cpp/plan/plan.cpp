@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <thread>
 
@@ -100,7 +101,8 @@ void Plan::finish() {
     for (int r : step.writes) {
       Register& to = registers_[static_cast<size_t>(r)];
       if (to.first != i || to.offset >= 0) continue;
-      if (step.replaces >= 0) {
+      // read for the replaced value's sake alone: other tasks read whole rows while this one writes
+      if (step.replaces >= 0 && std::count(step.reads.begin(), step.reads.end(), step.replaces) == 1) {
         Register& from = registers_[static_cast<size_t>(step.replaces)];
         const auto held = std::find(live.begin(), live.end(), step.replaces);
         if (from.last == i && from.rows == to.rows && from.bytes == to.bytes && held != live.end()) {
@@ -124,7 +126,10 @@ void Plan::finish() {
   counters_.reset(new Counter[steps_.size()]);
 }
 
-void Plan::walk(const Run& run, void* scratch) {
+void Plan::walk(const Run& run, void* scratch, bool first) {
+  using Clock = std::chrono::steady_clock;
+  const bool measured = first && !seconds_.empty();
+  Clock::time_point start = measured ? Clock::now() : Clock::time_point();
   const size_t count = steps_.size();
   for (size_t i = 0; i < count; ++i) {
     Counter& c = counters_[i];
@@ -138,6 +143,10 @@ void Plan::walk(const Run& run, void* scratch) {
     }
     if (done) c.left.fetch_sub(done, std::memory_order_acq_rel);
     await(c.left);
+    if (!measured) continue;
+    const Clock::time_point now = Clock::now();
+    seconds_[i] += std::chrono::duration<double>(now - start).count();
+    start = now;
   }
 }
 
@@ -162,7 +171,7 @@ void Plan::run(const Batch& batch) {
     c.left.store(c.count, std::memory_order_relaxed);
     if (c.count) scratch = std::max(scratch, steps_[i]->scratch(run));
   }
-  pool::run(pool::threads(), scratch, true, [&](int64_t, int, void* own) { walk(run, own); });
+  pool::run(pool::threads(), scratch, true, [&](int64_t i, int, void* own) { walk(run, own, i == 0); });
 }
 
 }  // namespace ownlm

@@ -54,8 +54,10 @@ class Run {
 
 class Step {
  public:
+  explicit Step(const char* name_) : name(name_) {}
   virtual ~Step() = default;
   std::vector<int> reads, writes;
+  const char* name;
   int replaces = -1;                                   // a register read here whose place the result may take
   virtual int64_t tasks(const Run&) = 0;               // before the region opens
   virtual size_t scratch(const Run&) const { return 0; }
@@ -71,6 +73,10 @@ class Plan {
   int64_t arena_bytes(int64_t tokens, int64_t wanted) const { return row_bytes_[0] * tokens + row_bytes_[1] * wanted; }
   const Register& reg(int i) const { return registers_[static_cast<size_t>(i)]; }
   size_t steps() const { return steps_.size(); }
+  const Step& step(size_t i) const { return *steps_[i]; }
+  // Seconds that the first thread spent in each step of the runs since, its waiting for the others included; off at first.
+  void measure(bool on) { seconds_.assign(on ? steps_.size() : 0, 0.0); }
+  const std::vector<double>& seconds() const { return seconds_; }
 
  private:
   struct alignas(64) Counter {
@@ -78,7 +84,7 @@ class Plan {
     alignas(64) std::atomic<int64_t> left{0};
     int64_t count = 0;
   };
-  void walk(const Run& run, void* scratch);
+  void walk(const Run& run, void* scratch, bool first);
 
   std::vector<Register> registers_;
   std::vector<std::unique_ptr<Step>> steps_;
@@ -86,6 +92,7 @@ class Plan {
   Buffer arena_[2];
   int64_t held_[2] = {0, 0};
   std::unique_ptr<Counter[]> counters_;
+  std::vector<double> seconds_;
   std::mutex busy_;
 };
 

@@ -1,9 +1,13 @@
-// What Python records a forward with: checks arguments, keeps what they point to alive, and pushes steps.
+// What Python records a forward with: checks arguments, keeps what they point to alive, and at the end lays out the steps.
+//
+// Where an operation works row by row and only the wanted rows of its result are read further on, it is computed for those
+// alone: of a prompt's last layer, all behind the attention.
 #pragma once
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
 
+#include <functional>
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,11 +20,10 @@
 
 namespace ownlm {
 
-// Positions: rope of a layer, or none.
-struct RopeArguments {
-  nanobind::object inverse_frequencies;
-  float factor = 1.0f;
-};
+template <class T>
+T field(nanobind::handle object, const char* name) {
+  return nanobind::cast<T>(object.attr(name));
+}
 
 class Recorder {
  public:
@@ -37,26 +40,42 @@ class Recorder {
   void run(nanobind::handle batch, nanobind::handle out);
 
   int64_t arena_bytes(int64_t tokens, int64_t wanted) const { return plan_.arena_bytes(tokens, wanted); }
+  void measure(bool on) { plan_.measure(on); }
+  std::vector<std::pair<std::string, double>> seconds() const;
   size_t steps() const { return plan_.steps(); }
   int64_t columns() const { return columns_; }
 
  private:
-  int floats(Rows rows, int64_t width);
+  using Emit = std::function<void(Rows)>;
+  struct Op {
+    bool by_row;
+    std::vector<int> reads;
+    int writes;
+    Emit emit;  // pushes the steps
+  };
+  int value(int64_t width);
+  int record(bool by_row, std::vector<int> reads, int64_t width, std::function<void(Rows, int)> emit);
+  void lay_out();
+  int in(int value, Rows rows);   // the register of a value
+  int out(int value, Rows rows);  // a new one
+  int records(int value, Rows rows, const Packed& w);
+  void product(int x, Rows rows, LinearArguments l, int residual, int to);
+
   void expect(int x, int64_t width, const char* what) const;
   const float* keep_floats(nanobind::handle array, const char* name, int64_t size);
   const Weight& weight(nanobind::handle w);
-  int converted(int x, Rows rows, const Packed& w);
-  int product(int x, Rows rows, LinearArguments l, int out, LogitsScale logits = {});
   int angles(nanobind::handle inverse_frequencies, float factor, int64_t* half);
   Attend attend(nanobind::handle spec);
   Norm head_norm(nanobind::handle spec, const char* name, int64_t width);
   Batch checked(nanobind::handle batch, std::vector<Array>& held) const;
 
   Plan plan_;
+  std::vector<Op> ops_;
+  std::vector<int64_t> widths_;                                 // of values
+  std::map<std::pair<int, Rows>, int> registers_;               // of values
+  std::map<std::pair<int, Format>, int> records_;               // of registers, for a format of weights
   std::vector<nanobind::object> kept_;
   std::vector<Array> arrays_;
-  std::map<int, int64_t> widths_;                              // of float registers
-  std::map<std::pair<int, Format>, int> converted_;            // of a register, for a format
   std::vector<std::pair<std::pair<std::vector<float>, float>, int>> angles_;
   std::vector<std::unique_ptr<std::vector<float>>> own_;
   int64_t most_ids_ = INT32_MAX, most_positions_ = INT32_MAX, columns_ = 0;

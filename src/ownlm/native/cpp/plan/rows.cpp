@@ -1,4 +1,4 @@
-// Steps that work row by row: lookups, norms, gates, and the rows whose logits are wanted.
+// Steps that work row by row: lookups, norms, and the rows whose logits are wanted.
 #include <algorithm>
 #include <cstring>
 
@@ -13,7 +13,7 @@ int64_t rows_a_task(int64_t row_bytes) { return std::max<int64_t>(1, (32 << 10) 
 // Rows in tasks of about 32 KiB.
 class RowStep : public Step {
  public:
-  RowStep(Rows rows, int64_t repeat, int64_t row_bytes) : rows_(rows), repeat_(repeat), share_(rows_a_task(row_bytes)) {}
+  RowStep(const char* name_, Rows rows, int64_t repeat, int64_t row_bytes) : Step(name_), rows_(rows), repeat_(repeat), share_(rows_a_task(row_bytes)) {}
   int64_t tasks(const Run& run) override { return ceil_div(run.batch.count(rows_) * repeat_, share_); }
   void work(const Run& run, int64_t task, void*) const override {
     rows(run, task * share_, std::min(run.batch.count(rows_) * repeat_, (task + 1) * share_));
@@ -93,7 +93,7 @@ void read_row(const Lookup& t, int64_t id, int64_t width, Put put) {
 class Embed : public RowStep {
  public:
   Embed(std::vector<Lookup> tables, int64_t width, float scale, int out)
-      : RowStep(Rows::tokens, 1, width * 4), tables_(std::move(tables)), width_(width), scale_(scale), out_(out) {
+      : RowStep("embed", Rows::tokens, 1, width * 4), tables_(std::move(tables)), width_(width), scale_(scale), out_(out) {
     writes = {out};
   }
   void rows(const Run& run, int64_t row0, int64_t row1) const override {
@@ -120,8 +120,8 @@ class Embed : public RowStep {
 
 class NormStep : public RowStep {
  public:
-  NormStep(int x, int64_t width, Norm norm, int residual, int out)
-      : RowStep(Rows::tokens, 1, width * 4), x_(x), residual_(residual), out_(out), width_(width), norm_(norm) {
+  NormStep(int x, Rows rows, int64_t width, Norm norm, int residual, int out)
+      : RowStep("norm", rows, 1, width * 4), x_(x), residual_(residual), out_(out), width_(width), norm_(norm) {
     reads = {x};
     if (residual >= 0) reads.push_back(residual);
     writes = {out};
@@ -142,29 +142,9 @@ class NormStep : public RowStep {
   Norm norm_;
 };
 
-class GluStep : public RowStep {
- public:
-  GluStep(int x, Rows rows, int64_t repeat, int64_t width, Glu kind, int out)
-      : RowStep(rows, repeat, width * 8), x_(x), out_(out), width_(width), kind_(kind) {
-    reads = {x};
-    writes = {out};
-  }
-  void rows(const Run& run, int64_t row0, int64_t row1) const override {
-    const float* x = run.at<const float>(x_);
-    float* out = run.at<float>(out_);
-    for (int64_t row = row0; row < row1; ++row)
-      kernels()->decoder->glu(kind_, x + row * 2 * width_, x + (row * 2 + 1) * width_, width_, out + row * width_);
-  }
-
- private:
-  int x_, out_;
-  int64_t width_;
-  Glu kind_;
-};
-
 class Gather : public RowStep {
  public:
-  Gather(int x, int64_t width, int out) : RowStep(Rows::wanted, 1, width * 4), x_(x), out_(out), width_(width) {
+  Gather(int x, int64_t width, int out) : RowStep("gather", Rows::wanted, 1, width * 4), x_(x), out_(out), width_(width) {
     reads = {x};
     writes = {out};
   }
@@ -184,11 +164,8 @@ class Gather : public RowStep {
 std::unique_ptr<Step> make_embed(std::vector<Lookup> tables, int64_t width, float scale, int out) {
   return std::make_unique<Embed>(std::move(tables), width, scale, out);
 }
-std::unique_ptr<Step> make_norm(int x, int64_t width, Norm norm, int residual, int out) {
-  return std::make_unique<NormStep>(x, width, norm, residual, out);
-}
-std::unique_ptr<Step> make_glu(int x, Rows rows, int64_t repeat, int64_t width, Glu kind, int out) {
-  return std::make_unique<GluStep>(x, rows, repeat, width, kind, out);
+std::unique_ptr<Step> make_norm(int x, Rows rows, int64_t width, Norm norm, int residual, int out) {
+  return std::make_unique<NormStep>(x, rows, width, norm, residual, out);
 }
 std::unique_ptr<Step> make_gather(int x, int64_t width, int out) { return std::make_unique<Gather>(x, width, out); }
 

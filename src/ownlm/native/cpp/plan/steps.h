@@ -39,8 +39,7 @@ struct HeadNorms {
 };
 
 std::unique_ptr<Step> make_embed(std::vector<Lookup> tables, int64_t width, float scale, int out);
-std::unique_ptr<Step> make_norm(int x, int64_t width, Norm norm, int residual, int out);
-std::unique_ptr<Step> make_glu(int x, Rows rows, int64_t repeat, int64_t width, Glu kind, int out);  // [2 width] to [width]
+std::unique_ptr<Step> make_norm(int x, Rows rows, int64_t width, Norm norm, int residual, int out);
 std::unique_ptr<Step> make_gather(int x, int64_t width, int out);                                    // wanted rows
 std::unique_ptr<Step> make_angles(const float* inverse_frequencies, int64_t half, float factor, int out);
 std::unique_ptr<Step> make_rope_store(int qkv, int angles, int64_t half, const Attend& a, const HeadNorms& norms);

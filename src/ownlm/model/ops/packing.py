@@ -1,0 +1,54 @@
+"""What the native side makes of stored weights: their format there, their exact bytes, and the conversion.
+
+F32, BF16, Q8_0 and Q4_0 are computed with as they are stored; F16 becomes BF16; every other format of blocks (Q4_1,
+Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, MXFP4) is read and rounded to Q8_0, whose 8 bits keep what 4 to 6 held. Matrices that are
+stacked (query, key and value, gate and up) take one format: of different ones Q8_0 if any is of blocks, else F32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ownlm.formats import FORMATS, bfloat16, q8_0
+
+PANEL = 16
+"""Outputs that are packed side by side: rows are padded to a multiple of it, a gate's and an up's each."""
+_NATIVE = {"f32": "f32", "bf16": "bf16", "f16": "bf16", "q8_0": "q8_0", "q4_0": "q4_0"}
+_BYTES = {"f32": 4.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+
+
+def packed_format(formats: Iterable[str]) -> str:
+    """The format in which matrices stored in ``formats`` are packed together.
+
+    >>> packed_format(["q4_k", "q6_k"]), packed_format(["q4_0"]), packed_format(["f32", "bf16"])
+    ('q8_0', 'q4_0', 'f32')
+    """
+    wanted = {_NATIVE.get(name, "q8_0") for name in formats}
+    if len(wanted) == 1:
+        return wanted.pop()
+    return "q8_0" if any(name in FORMATS for name in wanted) else "f32"
+
+
+def packed_bytes(format: str, rows: int, columns: int) -> int:
+    """Bytes of a matrix of ``rows`` (one of the stacked, for gate and up) packed in ``format`` of ``packed_format``."""
+    columns += columns % 2 if format == "bf16" else 0
+    return int(-(-rows // PANEL) * PANEL * columns * _BYTES[format])
+
+
+def converted(values: NDArray[Any], stored: str, wanted: str) -> NDArray[Any]:
+    """Stored values as ``wanted`` of ``packed_format``: float32, bits of bfloat16 as uint16, or uint8 blocks."""
+    if stored == wanted:
+        return values
+    if stored in FORMATS:
+        floats = FORMATS[stored].dequantize(values)
+    elif stored == "bf16":
+        floats = bfloat16.to_float32(values)
+    else:
+        floats = values.astype(np.float32)
+    if wanted == "bf16":
+        return bfloat16.from_float32(floats)
+    return q8_0.quantize(floats) if wanted == "q8_0" else floats

@@ -1,0 +1,120 @@
+#include "bind_linear.h"
+
+#include <nanobind/stl/string.h>
+
+#include <string>
+#include <vector>
+
+#include "array.h"
+#include "drivers.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace ownlm {
+namespace {
+
+constexpr int64_t any = Array::any;
+
+struct Layout {
+  Format format;
+  char type;
+  int64_t items, values;  // array items that hold so many weights
+};
+
+Layout layout_of(const std::string& format) {
+  if (format == "f32") return {Format::f32, 'f', 1, 1};
+  if (format == "bf16") return {Format::bf16, 'H', 1, 1};
+  if (format == "q8_0") return {Format::q8_0, 'B', kBlockBytes, kGroup};
+  if (format == "q4_0") return {Format::q4_0, 'B', kQ4BlockBytes, kGroup};
+  refuse("format is '" + format + "', not 'f32', 'bf16', 'q8_0' or 'q4_0'");
+}
+
+const char* format_name(Format f) {
+  constexpr const char* names[] = {"f32", "bf16", "q8_0", "q4_0"};
+  return names[static_cast<int>(f)];
+}
+
+Array stored(nb::handle object, const char* name, const std::string& format, const Layout& layout) {
+  Array w(object, name, layout.type, {any, any});
+  if (w.size(1) % layout.items != 0)
+    refuse(std::string(name) + " has rows of " + std::to_string(w.size(1)) + " bytes, not a multiple of " + std::to_string(layout.items) +
+           " (" + format + " blocks of 32 weights)");
+  return w;
+}
+
+Weight pack_checked(nb::list matrices, const std::string& format) {
+  const Layout layout = layout_of(format);
+  std::vector<Array> held;
+  std::vector<Stored> stacked;
+  for (nb::handle matrix : matrices) {
+    held.push_back(stored(matrix, "w", format, layout));
+    if (held.back().size(1) != held.front().size(1))
+      refuse("matrices have rows of " + std::to_string(held.front().size(1)) + " and " + std::to_string(held.back().size(1)) + ": they cannot be stacked");
+    stacked.push_back({held.back().data<const uint8_t>(), held.back().size(0)});
+  }
+  if (held.empty()) refuse("pack needs a matrix");
+  const int64_t k = held.front().size(1) / layout.items * layout.values;
+  nb::gil_scoped_release nogil;
+  return pack(layout.format, stacked, k);
+}
+
+Weight pack_glu_checked(nb::handle gate_, nb::handle up_, const std::string& format) {
+  const Layout layout = layout_of(format);
+  Array gate = stored(gate_, "gate", format, layout), up = stored(up_, "up", format, layout);
+  if (gate.size(0) != up.size(0) || gate.size(1) != up.size(1)) refuse("gate and up differ in shape");
+  const int64_t k = gate.size(1) / layout.items * layout.values;
+  nb::gil_scoped_release nogil;
+  return pack_glu(layout.format, {gate.data<const uint8_t>(), gate.size(0)}, {up.data<const uint8_t>(), up.size(0)}, k);
+}
+
+Glu glu_of(const std::string& name) {
+  if (name == "silu") return Glu::silu;
+  if (name == "gelu") return Glu::gelu;
+  if (name == "gelu_tanh") return Glu::gelu_tanh;
+  if (name == "swiglu_oai") return Glu::swiglu_oai;
+  refuse("activation is '" + name + "', not 'silu', 'gelu', 'gelu_tanh' or 'swiglu_oai'");
+}
+
+Activation activation_of(const std::string& name) {
+  if (name.empty()) return Activation::none;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "silu") return Activation::silu;
+  refuse("activation is '" + name + "', not '', 'gelu', 'gelu_tanh' or 'silu'");
+}
+
+void linear_checked(nb::handle x_, const Weight& w, nb::handle bias_, nb::handle residual_, const std::string& activation, float scale,
+                    nb::handle out_) {
+  const Packed& p = w.packed;
+  const int64_t columns = outputs(p);
+  Array x(x_, "x", 'f', {any, p.k});
+  const int64_t rows = x.size(0);
+  Array out(out_, "out", 'f', {rows, columns}, true);
+  const auto bias = optional_floats(bias_, "bias", {p.n});
+  const auto residual = optional_floats(residual_, "residual", {rows, columns});
+  if (out.overlaps(x)) refuse("out overlaps x");
+  if (residual && !out.same(*residual) && out.overlaps(*residual)) refuse("out overlaps residual in part");
+  Linear l{p, pointer(bias), pointer(residual), out.data<float>()};
+  if (p.glu) l.glu = glu_of(activation);
+  else l.activation = activation_of(activation);
+  l.scale = scale;
+  nb::gil_scoped_release nogil;
+  linear(l, x.data<const float>(), rows);
+}
+
+}  // namespace
+
+void bind_linear(nb::module_& m) {
+  nb::class_<Weight>(m, "Linear", "A weight matrix packed for the kernels: [rows outputs, columns inputs].")
+      .def_prop_ro("rows", [](const Weight& w) { return w.packed.n; })
+      .def_prop_ro("columns", [](const Weight& w) { return w.packed.k; })
+      .def_prop_ro("format", [](const Weight& w) { return format_name(w.packed.format); })
+      .def_prop_ro("glu", [](const Weight& w) { return w.packed.glu; })
+      .def_prop_ro("nbytes", [](const Weight& w) { return w.bytes; });
+  m.def("pack", &pack_checked, "matrices"_a, "format"_a);
+  m.def("pack_glu", &pack_glu_checked, "gate"_a, "up"_a, "format"_a);
+  m.def("linear", &linear_checked, "x"_a, "w"_a, "bias"_a.none(), "residual"_a.none(), "activation"_a, "scale"_a, "out"_a);
+}
+
+}  // namespace ownlm

@@ -1,0 +1,150 @@
+// Packs weights for the kernels, panel by panel, over all threads; kernels.h says how they lie.
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "drivers.h"
+#include "pool.h"
+
+namespace ownlm {
+namespace {
+
+constexpr int64_t kTaskBytes = 256 << 10;
+
+uint32_t load32(const uint8_t* p) {
+  uint32_t v;
+  std::memcpy(&v, p, 4);
+  return v;
+}
+
+// The 16 rows that a panel is made of; null where there is none.
+struct PanelRows {
+  const uint8_t* row[kPanel];
+};
+
+void pack_f32(const PanelRows& r, int64_t k, uint8_t* data) {
+  for (int64_t i = 0; i < k; ++i)
+    for (int c = 0; c < kPanel; ++c, data += 4) {
+      const uint32_t bits = r.row[c] ? load32(r.row[c] + 4 * i) : 0;
+      std::memcpy(data, &bits, 4);
+    }
+}
+
+void pack_bf16(const PanelRows& r, int64_t k, uint8_t* data) {
+  for (int64_t i = 0; i < k; i += 2)
+    for (int c = 0; c < kPanel; ++c, data += 4) {
+      uint32_t pair = 0;
+      if (r.row[c]) std::memcpy(&pair, r.row[c] + 2 * i, i + 1 < k ? 4 : 2);
+      std::memcpy(data, &pair, 4);
+    }
+}
+
+// Blocks of a scale and `kWords` words of 4 bytes: words of 16 rows side by side, each turned by `flip`.
+template <int kWords, uint32_t flip>
+void pack_blocks(const PanelRows& r, int64_t groups, uint8_t* data, uint16_t* scales) {
+  constexpr int kBytes = 2 + 4 * kWords;
+  for (int64_t g = 0; g < groups; ++g, data += kWords * 64, scales += kPanel)
+    for (int c = 0; c < kPanel; ++c) {
+      if (!r.row[c]) {  // a scale of zero makes any weight zero
+        scales[c] = 0;
+        for (int j = 0; j < kWords; ++j) std::memset(data + j * 64 + c * 4, 0, 4);
+        continue;
+      }
+      const uint8_t* block = r.row[c] + g * kBytes;
+      scales[c] = static_cast<uint16_t>(block[0] | block[1] << 8);
+      for (int j = 0; j < kWords; ++j) {
+        const uint32_t word = load32(block + 2 + 4 * j) ^ flip;
+        std::memcpy(data + j * 64 + c * 4, &word, 4);
+      }
+    }
+}
+
+int64_t panel_bytes(Format f, int64_t k) {
+  switch (f) {
+    case Format::f32: return k * kPanel * 4;
+    case Format::bf16: return (k + 1) / 2 * kPanel * 4;
+    case Format::q8_0: return k * kPanel;
+    default: return k * kPanel / 2;
+  }
+}
+
+// rows(p): those of panel p
+template <class Rows>
+Weight pack_panels(Format f, int64_t n, int64_t k, bool glu, Rows rows) {
+  const bool blocks = f == Format::q8_0 || f == Format::q4_0;
+  Packed w{f, n, k, nullptr, nullptr, glu};
+  const int64_t count = panels(w), each = panel_bytes(f, k), groups = blocks ? k / kGroup : 0;
+  const size_t bytes = static_cast<size_t>(count * each), scale_bytes = static_cast<size_t>(count * groups * kPanel) * 2;
+  Weight to{w, allocate_raw(bytes), blocks ? allocate_raw(scale_bytes) : nullptr, bytes + scale_bytes};
+  const int64_t share = std::max<int64_t>(1, kTaskBytes / std::max<int64_t>(1, each));
+  uint8_t* data = to.data.get();
+  uint16_t* scales = reinterpret_cast<uint16_t*>(to.scales.get());
+  pool::run((count + share - 1) / share, 0, count > share, [&](int64_t task, int, void*) {
+    for (int64_t p = task * share; p < std::min(count, (task + 1) * share); ++p) {
+      const PanelRows r = rows(p);
+      uint8_t* at = data + p * each;
+      uint16_t* s = scales + p * groups * kPanel;
+      switch (f) {
+        case Format::f32: pack_f32(r, k, at); break;
+        case Format::bf16: pack_bf16(r, k, at); break;
+        case Format::q8_0: pack_blocks<8, 0x80808080u>(r, groups, at, s); break;
+        case Format::q4_0: pack_blocks<4, 0>(r, groups, at, s); break;
+      }
+    }
+  });
+  to.packed.data = data;
+  to.packed.scales = scales;
+  return to;
+}
+
+}  // namespace
+
+void Free::operator()(uint8_t* p) const { ::operator delete(p, std::align_val_t{kAlign}); }
+
+Buffer allocate_raw(size_t bytes) {
+  return Buffer(static_cast<uint8_t*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t{kAlign})));
+}
+
+Buffer allocate(size_t bytes) {
+  Buffer b = allocate_raw(bytes);
+  std::memset(b.get(), 0, bytes);
+  return b;
+}
+
+int64_t stored_row_bytes(Format f, int64_t k) {
+  switch (f) {
+    case Format::f32: return 4 * k;
+    case Format::bf16: return 2 * k;
+    case Format::q8_0: return k / kGroup * kBlockBytes;
+    default: return k / kGroup * kQ4BlockBytes;
+  }
+}
+
+Weight pack(Format f, const std::vector<Stored>& stacked, int64_t k) {
+  const int64_t row_bytes = stored_row_bytes(f, k);
+  int64_t n = 0;
+  for (const Stored& s : stacked) n += s.rows;
+  return pack_panels(f, n, k, false, [&](int64_t p) {
+    PanelRows r{};
+    int64_t row = p * kPanel;
+    size_t i = 0;
+    while (i < stacked.size() && row >= stacked[i].rows) row -= stacked[i++].rows;
+    for (int c = 0; c < kPanel && i < stacked.size(); ++c) {
+      r.row[c] = stacked[i].data + row * row_bytes;
+      for (++row; i < stacked.size() && row >= stacked[i].rows; row = 0) ++i;
+    }
+    return r;
+  });
+}
+
+Weight pack_glu(Format f, const Stored& gate, const Stored& up, int64_t k) {
+  const int64_t row_bytes = stored_row_bytes(f, k);
+  return pack_panels(f, 2 * gate.rows, k, true, [&](int64_t p) {
+    PanelRows r{};
+    for (int64_t c = 0, row = p / 2 * kPanel; c < kPanel && row < gate.rows; ++c, ++row)
+      r.row[c] = (p % 2 ? up : gate).data + row * row_bytes;
+    return r;
+  });
+}
+
+}  // namespace ownlm
