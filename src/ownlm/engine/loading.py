@@ -1,0 +1,145 @@
+"""From a model's name to what the engine runs: files found, memory checked, weights packed, a cache made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ownlm import hub
+from ownlm.engine.defaults import generation_defaults
+from ownlm.engine.loaded import Loaded
+from ownlm.engine.model_runner import ModelRunner
+from ownlm.errors import CorruptModel, InvalidSetting, NotFound, UnsupportedModel
+from ownlm.hub.cache import Reference
+from ownlm.model import checkpoint, memory
+from ownlm.model import ops as sides
+from ownlm.model.decoder_config import DecoderConfig
+from ownlm.model.decoder_families import decoder_config
+from ownlm.model.decoder_weights import decoder_params
+from ownlm.tokenizer import ChatTemplate, Tokenizer
+
+if TYPE_CHECKING:
+    from ownlm.hub import Progress
+    from ownlm.model.checkpoint import Checkpoint
+
+BLOCK_SIZE = memory.BLOCK_SIZE
+LEAST_CONTEXT = 2048  # below this a model is of little use: then memory is said to be too small
+_SHARE = 0.5  # of the memory that weights leave, for keys and values, where nobody says how much
+_SEVERAL = 4  # contexts that the cache has room for by default, so that requests run side by side and prompts stay
+_CACHE_TOKENS = 1 << 16  # and no more tokens than this, or one context
+_VALUE_BYTES = {"native": 2, "torch": 4}
+
+
+def load(
+    model: str | Path,
+    *,
+    context: int | None,
+    cache_tokens: int | None,
+    ops: str,
+    on_progress: Callable[[Progress], None] | None,
+) -> Loaded:
+    """See ``LLM.__init__``."""
+    _check_count("context", context)
+    _check_count("cache_tokens", cache_tokens)
+    side = sides.load(ops)
+    path = _found(model, on_progress)
+    raw = checkpoint.raw_config(path)
+    if raw.get("model_type") == "bert":
+        raise UnsupportedModel(f"{path} is an encoder, which writes nothing: ownlm.Embedder loads it")
+    files = checkpoint.load(path, verify=False)
+    config = decoder_config(raw, path)
+    weights = sum(memory.weight_bytes(files.tensors).values())
+    room = _Room(str(model), config, weights, _VALUE_BYTES[ops])
+    tokens, length, notes = room.plan(context, cache_tokens)
+    tokenizer = _tokenizer(path, files)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CorruptModel(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} ids, more than vocab_size, which is {config.vocab_size}: "
+            "get the model's files again"
+        )
+    files = checkpoint.load(path)
+    config = decoder_config(raw, path, length)
+    params = decoder_params(config, files.tensors)
+    runner = ModelRunner(side, config, params, blocks=tokens // BLOCK_SIZE, max_positions=length)
+    defaults, remarks = generation_defaults(path)
+    return Loaded(
+        name=_name(model, path),
+        runner=runner,
+        tokenizer=tokenizer,
+        chat_template=_template(path, files, tokenizer),
+        defaults=defaults,
+        notes=(*notes, *remarks),
+        fingerprint=files.fingerprint,
+    )
+
+
+def _found(model: str | Path, on_progress: Callable[[Progress], None] | None) -> Path:
+    """Where the model is; a Hub id that is not here is pulled."""
+    try:
+        return hub.resolve(model)
+    except NotFound:
+        if isinstance(model, Path) or Reference.parse(model) is None:
+            raise
+        return hub.pull(model, on_progress=on_progress)
+
+
+def _name(model: str | Path, path: Path) -> str:
+    """What a person would call it: the Hub id, or the folder's or file's own name."""
+    given = str(model)
+    if Reference.parse(given) is not None and not Path(given).expanduser().exists():
+        return given
+    return path.resolve().stem if path.suffix == ".gguf" else path.resolve().name
+
+
+def _tokenizer(path: Path, files: Checkpoint) -> Tokenizer:
+    return Tokenizer.load(path) if files.tokenizer is None else Tokenizer.from_gguf(files.tokenizer)
+
+
+def _template(path: Path, files: Checkpoint, tokenizer: Tokenizer) -> ChatTemplate | None:
+    try:
+        if files.tokenizer is None:
+            return ChatTemplate.load(path, tokenizer)
+        return ChatTemplate.from_gguf(files.tokenizer, tokenizer)
+    except NotFound:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How much memory is there for keys and values, and how many tokens that is."""
+
+    name: str
+    config: DecoderConfig
+    weights: int
+    value_bytes: int
+
+    @property
+    def per_token(self) -> int:
+        config = self.config
+        return config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * self.value_bytes
+
+    def plan(self, context: int | None, cache_tokens: int | None) -> tuple[int, int, list[str]]:
+        """(tokens of the cache, tokens of the longest text, remarks). Raises InvalidSetting where that does not fit."""
+        own = self.config.max_position_embeddings
+        if context is not None and context > own:
+            raise InvalidSetting("context", context, f"the model was made for at most {own} tokens")
+        if context is not None and cache_tokens is not None and cache_tokens < context:
+            raise InvalidSetting("cache_tokens", cache_tokens, f"give at least the context, which is {context}")
+        left = memory.available() - self.weights - memory.RESERVE
+        fitting = max(0, int(left * _SHARE)) // self.per_token
+        notes = []
+        length = context or min(own, cache_tokens or own)
+        if context is None and cache_tokens is None and length > fitting:
+            length = max(min(own, LEAST_CONTEXT), fitting)
+            notes.append(f"context: {length} tokens of the model's {own}, which is what memory leaves room for")
+        tokens = cache_tokens or max(length, min(_SEVERAL * length, _CACHE_TOKENS, fitting))
+        tokens = -(-tokens // BLOCK_SIZE) * BLOCK_SIZE
+        memory.check(self.name, self.weights, tokens * self.per_token, tokens)
+        return tokens, length, notes
+
+
+def _check_count(name: str, value: int | None) -> None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise InvalidSetting(name, value, "give a number of tokens, 1 or more")

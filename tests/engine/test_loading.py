@@ -1,0 +1,172 @@
+"""From a name to a model that answers: folders, GGUF files, names; what does not fit or is no such model is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ownlm import hub
+from ownlm.engine import loading
+from ownlm.engine.llm import LLM
+from ownlm.errors import CorruptModel, InvalidSetting, NotFound, UnsupportedModel
+from ownlm.model import memory
+from ownlm.model.gguf.export import export
+from tiny_llm import HIDDEN, write_tiny_llm
+
+pytest.importorskip("torch")
+OPS = "torch"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llm(tmp_path_factory.mktemp("models") / "tiny-llm")
+
+
+def changed(folder: Path, target: Path, name: str, **settings: Any) -> Path:
+    shutil.copytree(folder, target)
+    stated = json.loads((target / name).read_text()) if (target / name).exists() else {}
+    (target / name).write_text(json.dumps(stated | settings))
+    return target
+
+
+def test_a_folder_answers_as_transformers_does(folder: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    with LLM(folder, ops=OPS) as llm:
+        assert (llm.name, llm.context) == ("tiny-llm", 512) and len(llm.fingerprint) == 64
+        for prompt in ("the fox and the dogs", "größer 🦊", "x"):
+            ids = llm.encode(prompt)
+            with torch.no_grad():
+                theirs = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False, pad_token_id=0)
+            ours = llm.generate(prompt, temperature=0, max_tokens=24)
+            expected = theirs[0, len(ids) :].tolist()
+            while expected and expected[-1] in llm.tokenizer.eos_ids:
+                expected.pop()
+            assert ours.token_ids == expected and ours.finish_reason in ("stop", "length")
+            scored = llm.generate(prompt, max_tokens=0, prompt_logprobs=0).prompt_logprobs
+            with torch.no_grad():
+                log = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1).numpy()
+            assert scored is not None
+            for at in range(1, len(ids)):
+                assert scored[at][0] == pytest.approx(log[at - 1, ids[at]], abs=1e-3)  # type: ignore[index]
+
+
+def test_a_gguf_file_answers_as_its_folder_does(folder: Path, tmp_path: Path) -> None:
+    export(folder, tmp_path / "tiny.gguf", "f32")
+    with LLM(folder, ops=OPS) as one, LLM(tmp_path / "tiny.gguf", ops=OPS) as other:
+        assert other.name == "tiny" and other.context == one.context
+        say = [{"role": "user", "content": "the fox, größer"}]
+        assert one.render(say).ids == other.render(say).ids
+        assert one.chat(say, temperature=0, max_tokens=20).text == other.chat(say, temperature=0, max_tokens=20).text
+
+
+def test_a_name_below_the_home_is_found(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWNLM_HOME", str(tmp_path))
+    shutil.copytree(folder, tmp_path / "models" / "mine")
+    with LLM("mine", ops=OPS) as llm:
+        assert llm.name == "mine"
+
+
+def test_a_hub_id_that_is_not_here_is_pulled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def pull(name: str, **options: Any) -> Path:
+        asked.append(name)
+        return folder
+
+    monkeypatch.setattr(hub, "pull", pull)
+    with LLM("some-org/never-pulled", ops=OPS) as llm:
+        assert llm.name == "some-org/never-pulled" and asked == ["some-org/never-pulled"]
+    with pytest.raises(NotFound):
+        LLM("no-such-name", ops=OPS)
+    assert len(asked) == 1
+
+
+def test_what_does_not_fit_is_refused_with_the_numbers_before_weights_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + 400_000)
+    monkeypatch.setattr(loading, "decoder_params", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(InvalidSetting, match=r"needs 0\.27 GB .*0\.27 GB of memory are available"):
+        LLM(folder, ops=OPS)
+    monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + (1 << 40))
+    with pytest.raises(InvalidSetting, match="cache for 100000000000"):
+        LLM(folder, ops=OPS, cache_tokens=10**11)
+
+
+def test_the_context_shrinks_to_what_memory_leaves_and_says_so(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    large = changed(folder, tmp_path / "large", "config.json", max_position_embeddings=131072)
+    size = sum((large / name).stat().st_size for name in ("model.safetensors",))
+    per_token = 2 * 2 * 2 * (HIDDEN // 4) * 4
+    monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + size + 2 * 5000 * per_token)
+    with LLM(large, ops=OPS) as llm:
+        assert 4900 < llm.context < 5100
+        assert len(llm.notes) == 1 and str(llm.context) in llm.notes[0] and "131072" in llm.notes[0]
+    with LLM(large, ops=OPS, context=300) as llm:
+        assert llm.context == 300 and not llm.notes
+        with pytest.raises(Exception, match="300"):
+            llm.generate([5] * 301)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"context": 0}, "context"), ({"context": 513}, "512"), ({"context": "8"}, "context"),
+        ({"cache_tokens": -1}, "cache_tokens"), ({"context": 64, "cache_tokens": 32}, "64"), ({"ops": "abacus"}, "ops"),
+        ({"max_running": 0}, "max_running"),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_refused(folder: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidSetting, match=said):
+        LLM(folder, **({"ops": OPS} | settings))
+
+
+def test_what_is_no_language_model_is_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="encoder"):
+        LLM(hub.resolve(None), ops=OPS)
+    with pytest.raises(UnsupportedModel, match=r"mamba.*llama"):
+        LLM(changed(folder, tmp_path / "a", "config.json", model_type="mamba"), ops=OPS)
+    with pytest.raises(CorruptModel, match="vocab"):
+        LLM(changed(folder, tmp_path / "b", "config.json", vocab_size=100), ops=OPS)
+    with pytest.raises(CorruptModel):
+        LLM(changed(folder, tmp_path / "c", "config.json", hidden_size=32), ops=OPS)
+    with pytest.raises(NotFound):
+        LLM(tmp_path / "nowhere", ops=OPS)
+
+
+def test_the_models_wishes_are_honoured_or_told(folder: Path, tmp_path: Path) -> None:
+    path = changed(folder, tmp_path / "a", "generation_config.json", do_sample=False, max_new_tokens=3, num_beams=4)
+    with LLM(path, ops=OPS) as llm:
+        output = llm.generate("the fox", ignore_eos=True)
+        assert (output.completion_tokens, output.finish_reason) == (3, "length")
+        assert output.text == llm.generate("the fox", temperature=0, ignore_eos=True).text
+        assert any("num_beams" in note for note in llm.notes)
+
+
+def test_without_a_template_it_completes(folder: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(folder, tmp_path / "a")
+    (path / "chat_template.jinja").unlink()
+    with LLM(path, ops=OPS) as llm:
+        assert llm.chat_template is None and llm.generate("the", max_tokens=2).completion_tokens >= 1
+
+
+def test_a_random_model_under_a_schema_validates(folder: Path) -> None:
+    from ownlm.engine.grammar import Grammar
+
+    grammar = Grammar.json_schema(
+        {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 999}}, "required": ["n"],
+         "additionalProperties": False}
+    )  # fmt: skip
+    with LLM(folder, ops=OPS) as llm:
+        prompt = [{"role": "user", "content": "x"}]
+        for seed in range(5):
+            output = llm.chat(prompt, grammar=grammar, seed=seed, max_tokens=200)
+            assert output.finish_reason == "length" or 0 <= json.loads(output.text)["n"] <= 999
+        assert np.isfinite(llm.stats().counters.step_seconds)
