@@ -37,7 +37,7 @@ def pull(
     """Bring a model from the Hugging Face Hub, only the files needed; a pull that broke off goes on."""
     from ownlm import hub
 
-    with _progress() as progress:
+    with pull_progress() as progress:
         path = hub.pull(model, revision=revision, on_progress=progress)
     if json:
         write_json({"model": model, "path": str(path)})
@@ -105,8 +105,8 @@ def size(count: int) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, a line now and then elsewhere; on stderr."""
+def pull_progress() -> Iterator[Callable[[Progress], None]]:
+    """Of a pull: a bar on a terminal, a line now and then elsewhere; on stderr."""
     if not sys.stderr.isatty():
         last = time.monotonic()
 

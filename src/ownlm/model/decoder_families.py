@@ -80,6 +80,10 @@ def decoder_config(raw: Mapping[str, Any], where: str | Path, context: int | Non
     if isinstance(nested, dict):
         inherited = {name: raw[name] for name in ("tie_word_embeddings",) if name in raw and name not in nested}
         return dataclasses.replace(decoder_config({**nested, **inherited}, where, context), nested=True)
+    stated = raw.get("quantization_config")
+    method = stated.get("quant_method") if isinstance(stated, dict) else None
+    if method not in (None, "ownlm", "mxfp4"):
+        raise UnsupportedModel(f"{where}: quant_method is {method!r}; supported: ownlm, mxfp4, and GGUF files")
     kind = raw.get("model_type")
     if not isinstance(kind, str) or kind not in _FAMILIES:
         raise UnsupportedModel(f"{where}: model_type is {kind!r}; supported: {', '.join(sorted(_FAMILIES))}")

@@ -224,7 +224,9 @@ class _Take:
         return _matrix(self._shaped(name, (rows, columns)))
 
     def turned(self, name: str, rows: int, columns: int) -> Matrix:
-        """Of a tensor that is stored as [columns, rows]."""
+        """Of a tensor that is stored as [columns, rows]; of blocks, as rows."""
+        if self._get(name).format:
+            return self.matrix(name, rows, columns)
         return Matrix(np.ascontiguousarray(self._shaped(name, (columns, rows)).float32().T))
 
     def linear(self, names: list[tuple[str, int]], columns: int, bias: bool = False) -> LinearWeight:

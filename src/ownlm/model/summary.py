@@ -16,7 +16,7 @@ _README = 1 << 16  # bytes of it that are looked at
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``bytes``: by format. ``cache_bytes_per_token``: of the KV cache at float32, None for an encoder.
+    """``bytes``: by format. ``cache_bytes_per_token``: of the KV cache at bfloat16, None for an encoder.
 
     ``context``: longest sequence. ``receipt``: what quantizing lost, if the model carries it.
     """
@@ -52,7 +52,7 @@ def summarize(path: Path) -> Summary:
         cache_bytes_per_token=None if encoder else _per_token(config),
         licence=_licence(path, loaded.folder),
         quantization=quantization,
-        receipt=_receipt(loaded.folder) if path.is_dir() else None,
+        receipt=_receipt(path / "receipt.json" if path.is_dir() else path.with_suffix(".receipt.json")),
     )
 
 
@@ -81,9 +81,9 @@ def _licence(path: Path, folder: Path) -> str | None:
     return None
 
 
-def _receipt(folder: Path) -> dict[str, Any] | None:
+def _receipt(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / "receipt.json").read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -1,0 +1,95 @@
+"""Weights rounded to the nearest value that a block format has: a folder or a GGUF file, from either.
+
+Matrices of the layers take the format asked for; embeddings and head, whose errors reach every token, take at least 8
+bits; norms, biases, routers and positions stay float32, as does a matrix whose rows are no whole blocks.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ownlm.errors import CorruptModel, InvalidSetting
+from ownlm.files import atomic_write
+from ownlm.formats import FORMATS
+from ownlm.model import checkpoint
+from ownlm.model.decoder_families import decoder_config
+from ownlm.model.gguf.export import export
+from ownlm.model.safetensors import Tensor
+
+TARGETS = ("q8_0", "q4_0")
+OUTER = ("model.embed_tokens.weight", "lm_head.weight", "transformer.wte.weight", "wte.weight")
+"""Tables over the vocabulary."""
+_FLOAT = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "router.weight", "wpe.weight")
+_TURNED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+_COPIED = (".json", ".jinja", ".txt", ".model", ".md")
+_NOT_COPIED = ("config.json", "receipt.json", "recipe.json", checkpoint.INDEX, "SHA256SUMS")
+
+
+def quantize(source: Path, target: Path, to: str) -> None:
+    """Write ``source``, a model folder or GGUF file, to ``target``: a new folder, or a file whose name ends in .gguf.
+
+    Raises InvalidSetting for a format, a target or a source that cannot be (quantized already, of a GGUF file to a
+    folder), UnsupportedModel or CorruptModel for a model that is not read here.
+    """
+    if to not in TARGETS:
+        raise InvalidSetting("--to", to, f"give one of {', '.join(TARGETS)}")
+    if target.exists():
+        raise InvalidSetting("--out", str(target), "it is there already: remove it, or give another name")
+    loaded = checkpoint.load(source)
+    decoder_config(loaded.config(), source)
+    blocks = sorted({tensor.format for tensor in loaded.tensors.values() if tensor.format})
+    if blocks:
+        raise InvalidSetting("model", str(source), f"it is quantized already ({', '.join(blocks)}): give its original")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix == ".gguf":
+        export(source, target, to, dict.fromkeys(OUTER, "q8_0"))
+        return
+    if loaded.tokenizer is not None:
+        raise InvalidSetting("--out", str(target), f"of a GGUF file only a GGUF file is made: give {target}.gguf")
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _write(loaded, scratch, to)
+        scratch.replace(target)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _write(loaded: checkpoint.Checkpoint, folder: Path, to: str) -> None:
+    made = {name: quantized(tensor, to) for name, tensor in loaded.tensors.items()}
+    checkpoint.write(folder, made)
+    config = loaded.config()
+    config["quantization_config"] = {
+        "quant_method": "ownlm",
+        "format": to,
+        "block_size": FORMATS[to].block,
+        "tensors": {name: tensor.format for name, tensor in sorted(made.items()) if tensor.format not in ("", to)},
+    }
+    with atomic_write(folder / "config.json") as file:
+        file.write((json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
+    for path in sorted(loaded.folder.iterdir()):
+        wanted = path.suffix in _COPIED or path.name in ("LICENSE", "NOTICE")
+        if wanted and path.name not in _NOT_COPIED and path.is_file():
+            shutil.copyfile(path, folder / path.name)
+
+
+def quantized(tensor: Tensor, to: str) -> Tensor:
+    """A tensor of a checkpoint as it is stored afterwards; rows of blocks even where the checkpoint has columns."""
+    name = tensor.name
+    if len(tensor.shape) < 2 or name.endswith(("_bias", *_FLOAT)):
+        return Tensor(name, "F32", tensor.float32())
+    weights = tensor.float32()
+    if len(weights.shape) == 3 or name.endswith(_TURNED):  # gpt-oss's experts, GPT-2's projections: [.., in, out]
+        weights = np.ascontiguousarray(weights.swapaxes(-1, -2))
+    form = FORMATS["q8_0" if name in OUTER else to]
+    if weights.shape[-1] % form.block:
+        return Tensor(name, "F32", tensor.float32())
+    try:
+        return Tensor(name, "U8", form.quantize(weights), form.name)
+    except ValueError as error:
+        raise CorruptModel(f"tensor {name} cannot be quantized: {error}") from None
