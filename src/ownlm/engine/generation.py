@@ -84,6 +84,11 @@ class Generation:
         return self._reason is not None
 
     @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why it ended; None while it goes on."""
+        return self._reason
+
+    @property
     def prompt_tokens(self) -> int:
         return self._handle.prompt_tokens
 

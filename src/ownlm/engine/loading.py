@@ -56,7 +56,7 @@ def load(
     tokenizer = _tokenizer(path, files)
     if tokenizer.vocab_size > config.vocab_size:
         raise CorruptModel(
-            f"{path}: the tokenizer has {tokenizer.vocab_size} ids, more than vocab_size, which is {config.vocab_size}: "
+            f"{path}: the tokenizer has {tokenizer.vocab_size} ids, more than vocab_size ({config.vocab_size}): "
             "get the model's files again"
         )
     files = checkpoint.load(path)
