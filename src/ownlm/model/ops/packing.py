@@ -33,6 +33,11 @@ def packed_format(formats: Iterable[str]) -> str:
     return "q8_0" if any(name in FORMATS for name in wanted) else "f32"
 
 
+def table_format(stored: str) -> str:
+    """The format of a table whose rows are looked up: as it is stored, but for blocks that are rounded to Q8_0."""
+    return stored if stored in ("f32", "f16", "bf16", "q8_0", "q4_0") else "q8_0"
+
+
 def packed_bytes(format: str, rows: int, columns: int) -> int:
     """Bytes of a matrix of ``rows`` (one of the stacked, for gate and up) packed in ``format`` of ``packed_format``."""
     columns += columns % 2 if format == "bf16" else 0
@@ -42,11 +47,11 @@ def packed_bytes(format: str, rows: int, columns: int) -> int:
 def converted(values: NDArray[Any], stored: str, wanted: str) -> NDArray[Any]:
     """Stored values as ``wanted`` of ``packed_format``: float32, bits of bfloat16 as uint16, or uint8 blocks."""
     if stored == wanted:
-        return values
+        return values.astype(np.float32, copy=False) if wanted == "f32" else values
     if stored in FORMATS:
-        floats = FORMATS[stored].dequantize(values)
+        floats = FORMATS[stored].dequantize(np.ascontiguousarray(values))
     elif stored == "bf16":
-        floats = bfloat16.to_float32(values)
+        floats = bfloat16.to_float32(np.ascontiguousarray(values))
     else:
         floats = values.astype(np.float32)
     if wanted == "bf16":
