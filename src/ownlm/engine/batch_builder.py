@@ -12,7 +12,7 @@ import numpy as np
 
 from ownlm.engine.request import Request
 from ownlm.engine.scheduler import Scheduled
-from ownlm.model.batch import Batch
+from ownlm.model.batch import Batch, Int32
 
 
 class BatchBuilder:
@@ -22,6 +22,7 @@ class BatchBuilder:
         self._size = block_size
         self._tables = np.zeros((max_running, max_blocks), np.int32)
         self._rows = list(range(max_running - 1, -1, -1))
+        self._numbers = np.arange(max_running + 1, dtype=np.int32)
         self._holders: dict[int, Request] = {}
 
     def build(self, entries: Sequence[Scheduled]) -> Batch:
@@ -32,13 +33,12 @@ class BatchBuilder:
         slots: list[int] = []
         rows: list[int] = []
         offsets, lengths, tables = [0], [], []
-        longest = 0
+        begin = longest = 0
         for request, start, count, first_score, scores, samples in entries:
             table = request.table
             if table.unchanged != len(table.blocks) or request.row < 0:
                 self._sync(request)
-            end, begin = start + count, offsets[-1]
-            blocks = table.blocks
+            end, blocks = start + count, table.blocks
             if count == 1:
                 ids.append(request.tokens[start])
                 positions.append(start)
@@ -53,19 +53,34 @@ class BatchBuilder:
                 rows += range(begin + first_score - start, begin + first_score - start + scores)
             if samples:
                 rows.append(begin + count - 1)
-            offsets.append(begin + count)
+            begin += count
+            offsets.append(begin)
             lengths.append(end)
             tables.append(request.row)
-            longest = max(longest, len(blocks))
+            if len(blocks) > longest:
+                longest = len(blocks)
+        # One array is made and cut: behind a model the caches are cold, and each call costs microseconds.
+        count, several = begin, len(tables)
+        if count == len(rows) == several:  # one token of each, as nearly always
+            known = np.array(ids + positions + slots + lengths, np.int32)
+            starts, wanted = self._numbers[: count + 1], self._numbers[:count]
+        else:
+            known = np.array(ids + positions + slots + lengths + offsets + rows, np.int32)
+            starts, wanted = np.split(known[3 * count + several :], [several + 1])
         return Batch(
-            ids=np.array(ids, np.int32),
-            positions=np.array(positions, np.int32),
-            cu_seqlens=np.array(offsets, np.int32),
-            lengths=np.array(lengths, np.int32),
-            block_tables=np.ascontiguousarray(self._tables[tables, :longest]),
-            slots=np.array(slots, np.int32),
-            rows=np.array(rows, np.int32),
+            ids=known[:count],
+            positions=known[count : 2 * count],
+            slots=known[2 * count : 3 * count],
+            lengths=known[3 * count : 3 * count + several],
+            cu_seqlens=starts,
+            rows=wanted,
+            block_tables=self._table(tables, longest),
         )
+
+    def _table(self, rows: list[int], longest: int) -> Int32:
+        if len(rows) == 1:
+            return self._tables[rows[0] : rows[0] + 1, :longest]
+        return np.ascontiguousarray(self._tables[rows, :longest])
 
     def _sync(self, request: Request) -> None:
         """Bring a request's row up to date; give it one if it has none."""

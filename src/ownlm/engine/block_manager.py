@@ -104,6 +104,8 @@ class BlockManager:
         """Make room to write tokens ``computed .. target - 1``; False, and nothing done, if blocks do not suffice."""
         blocks, size = table.blocks, self.block_size
         more = -(-target // size) - len(blocks)
+        if more == 0 and computed // size == len(blocks) - 1 and self._references[blocks[-1]] == 1:
+            return True  # as nearly always
         shared = [at for at in range(computed // size, len(blocks)) if self._references[blocks[at]] > 1]
         if more <= 0 and not shared:
             return True

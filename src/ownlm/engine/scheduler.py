@@ -90,8 +90,7 @@ class Scheduler:
         chosen: dict[int, Scheduled] = {}
         running = self.running
         pending = [request for request in running if len(request.tokens) - request.computed > 1]
-        generating = len(running) - len(pending)
-        budget = self.shared_tokens if generating else self.step_tokens
+        budget = self.shared_tokens if len(running) > len(pending) else self.step_tokens
         scores = self.score_tokens
         preempted = self.preemptions
         # Who misses one token goes first: nobody's next token waits for somebody's prompt.
@@ -111,7 +110,7 @@ class Scheduler:
                 chosen[request.request_id] = entry
                 budget -= entry.size
                 scores -= entry.scores
-        if preempted == self.preemptions:
+        if self._waiting and preempted == self.preemptions:
             self._admit(chosen, budget, scores)
         return ScheduledBatch(list(chosen.values()), self.blocks.take_copies())
 
