@@ -278,3 +278,37 @@ def test_a_model_without_an_end_token_ends_when_nothing_may_follow(vocabulary: G
     endless = GrammarVocabulary(vocabulary.tokenizer, vocabulary.size, ())
     text, whole = generate(endless, Grammar.regex("[ab]{4}").compile(endless), 3)
     assert whole and re.fullmatch("[ab]{4}", text)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "admitted", "refused"),
+    [
+        (Grammar.json_schema({"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"],
+                              "additionalProperties": False}), '{"a": null}', '{"b": null}'),
+        (Grammar.regex("a/b|c[d/]"), "a/b", "ab"),
+        (Grammar.choice(["yes", "no"]), "no", "nay"),
+        (Grammar.lark('start: A | B\nA: "{" "}"\nB: "x"'), "{}", "{"),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)  # fmt: skip
+def test_reasoning_is_free_and_what_follows_it_is_not(
+    vocabulary: GrammarVocabulary, grammar: Grammar, admitted: str, refused: str
+) -> None:
+    compiled = grammar.after("</mind>").compile(vocabulary)
+
+    def ends(text: str) -> bool:
+        matcher = compiled.matcher()
+        return all(matcher.accept(token) for token in vocabulary(text)) and matcher.satisfied
+
+    assert ends(f"<mind>any {{ text </min\n</mind>\n\n{admitted}") and ends(f"</mind>{admitted}")
+    assert not ends(f"x</mind>{refused}") and not ends(admitted) and not ends("x</mind>")
+
+
+def test_reasoning_may_end_with_a_special_token(vocabulary: GrammarVocabulary) -> None:
+    special = [id_ for id_ in vocabulary.special_token_ids if id_ not in vocabulary.ends]
+    name = vocabulary.tokenizer.token(special[0]) if special else None
+    if name is None or not name.startswith("<"):
+        pytest.skip("no such token here")
+    matcher = Grammar.choice(["no"]).after(name, special=True).compile(vocabulary).matcher()
+    assert all(matcher.accept(token) for token in [*vocabulary("hm"), special[0], *vocabulary("no")])
+    assert matcher.satisfied
