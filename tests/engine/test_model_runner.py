@@ -34,7 +34,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return tiny_families.save(tmp_path_factory.mktemp("model"), request.param)
 
 
-@pytest.fixture(params=[side for side in sides.SIDES if hasattr(sides.load(side), "compile")])
+@pytest.fixture(params=sides.SIDES)
 def tiny(folder: Path, request: pytest.FixtureRequest) -> Tiny:
     files = checkpoint.load(folder)
     config = decoder_config(files.config(), folder)
@@ -114,6 +114,21 @@ def test_forked_answers_keep_apart(tiny: Tiny) -> None:
                 row = naive.logits([*prompt, *[7 + way] * at]).astype(np.float64)
                 logprob = row[7 + way] - row.max() - np.log(np.exp(row - row.max()).sum())
                 assert out.token == 7 + way and out.logprob == pytest.approx(logprob, abs=2e-3)
+
+
+def test_what_else_runs_changes_no_bit(tiny: Tiny) -> None:
+    """Native side: seeded answers and their log probabilities, alone and among others, whole and in chunks."""
+    if tiny[0].name != "native":
+        pytest.skip("torch chooses its arithmetic by the shape of the batch")
+    asked = prompts(tiny[1].vocab_size)
+    params = [SamplingParams(temperature=1.2, max_tokens=12, seed=seed, logprobs=1) for seed in range(len(asked))]
+
+    def answers(**options: int) -> list[list[tuple[int, float | None]]]:
+        with Engine(runner(tiny, blocks=64), **options) as engine:
+            handles = [engine.submit(prompt, each) for prompt, each in zip(asked, params, strict=True)]
+            return [[(out.token, out.logprob) for out in handle] for handle in handles]
+
+    assert answers(max_running=1) == answers() == answers(step_tokens=11, step_tokens_shared=11, max_running=5)
 
 
 def test_a_fault_in_the_copy_is_seen(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
