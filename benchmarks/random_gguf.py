@@ -104,14 +104,14 @@ def _tokenizer(shape: Shape) -> dict[str, Value]:
     """Byte-level BPE: the 256 bytes, then invented words, the last one the end of a text."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(b) for b in printable] + [chr(256 + n) for n in range(256 - len(printable))]
-    words = ("Ġ" + "".join(w) for size in (2, 3, 4) for w in itertools.product(string.ascii_lowercase, repeat=size))
+    words = ("Ġ" + "".join(w) for size in (1, 2, 3, 4) for w in itertools.product(string.ascii_lowercase, repeat=size))
     tokens = [*letters, *itertools.islice(words, shape.vocabulary - 257), "<|end|>"]
     return {
         "tokenizer.ggml.model": Value("str", "gpt2"),
         "tokenizer.ggml.pre": Value("str", "qwen2" if shape.architecture == "qwen2" else "llama-bpe"),
         "tokenizer.ggml.tokens": Value("str", tokens, array=True),
         "tokenizer.ggml.token_type": Value("i32", [1] * (len(tokens) - 1) + [3], array=True),
-        "tokenizer.ggml.merges": Value("str", ["a b", "c d"], array=True),
+        "tokenizer.ggml.merges": Value("str", ["Ġ a", "Ġ b"], array=True),
         "tokenizer.ggml.eos_token_id": Value("u32", len(tokens) - 1),
         "tokenizer.ggml.add_bos_token": Value("bool", False),
     }

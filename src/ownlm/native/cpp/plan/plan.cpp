@@ -150,6 +150,16 @@ void Plan::walk(const Run& run, void* scratch, bool first) {
   }
 }
 
+void Plan::measure(bool on) {
+  std::lock_guard<std::mutex> lock(busy_);
+  seconds_.assign(on ? steps_.size() : 0, 0.0);
+}
+
+std::vector<double> Plan::seconds() {
+  std::lock_guard<std::mutex> lock(busy_);
+  return seconds_;
+}
+
 void Plan::run(const Batch& batch) {
   std::lock_guard<std::mutex> lock(busy_);
   const int64_t rows[2] = {batch.tokens, batch.wanted};

@@ -75,8 +75,8 @@ class Plan {
   size_t steps() const { return steps_.size(); }
   const Step& step(size_t i) const { return *steps_[i]; }
   // Seconds that the first thread spent in each step of the runs since, its waiting for the others included; off at first.
-  void measure(bool on) { seconds_.assign(on ? steps_.size() : 0, 0.0); }
-  const std::vector<double>& seconds() const { return seconds_; }
+  void measure(bool on);
+  std::vector<double> seconds();
 
  private:
   struct alignas(64) Counter {

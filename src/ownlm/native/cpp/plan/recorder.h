@@ -40,8 +40,8 @@ class Recorder {
   void run(nanobind::handle batch, nanobind::handle out);
 
   int64_t arena_bytes(int64_t tokens, int64_t wanted) const { return plan_.arena_bytes(tokens, wanted); }
-  void measure(bool on) { plan_.measure(on); }
-  std::vector<std::pair<std::string, double>> seconds() const;
+  void measure(bool on);
+  std::vector<std::pair<std::string, double>> seconds();
   size_t steps() const { return plan_.steps(); }
   int64_t columns() const { return columns_; }
 

@@ -48,9 +48,19 @@ Batch Recorder::checked(nb::handle batch, std::vector<Array>& held) const {
   return b;
 }
 
-std::vector<std::pair<std::string, double>> Recorder::seconds() const {
+void Recorder::measure(bool on) {
+  nb::gil_scoped_release nogil;  // waits for a run
+  plan_.measure(on);
+}
+
+std::vector<std::pair<std::string, double>> Recorder::seconds() {
+  std::vector<double> times;
+  {
+    nb::gil_scoped_release nogil;
+    times = plan_.seconds();
+  }
   std::vector<std::pair<std::string, double>> found;
-  for (size_t i = 0; i < plan_.seconds().size(); ++i) found.emplace_back(plan_.step(i).name, plan_.seconds()[i]);
+  for (size_t i = 0; i < times.size(); ++i) found.emplace_back(plan_.step(i).name, times[i]);
   return found;
 }
 
