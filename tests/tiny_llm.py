@@ -36,22 +36,24 @@ def write_tiny_llm(folder: Path, *, seed: int = 0, scale: float = 0.3, chat: boo
     if chat:
         (folder / "chat_template.jinja").write_text(CHATML)
     chance = np.random.default_rng(seed)
-    shapes = {"model.embed_tokens.weight": (vocabulary, HIDDEN), "lm_head.weight": (vocabulary, HIDDEN)}
-    for layer in range(settings["num_hidden_layers"]):
-        at, size = f"model.layers.{layer}", HIDDEN // HEADS
+    hidden, inner, layers = (settings[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    kept = hidden // settings["num_attention_heads"] * settings["num_key_value_heads"]
+    shapes = {"model.embed_tokens.weight": (vocabulary, hidden), "lm_head.weight": (vocabulary, hidden)}
+    for layer in range(layers):
+        at = f"model.layers.{layer}"
         shapes |= {
-            f"{at}.self_attn.q_proj.weight": (HIDDEN, HIDDEN),
-            f"{at}.self_attn.k_proj.weight": (KV_HEADS * size, HIDDEN),
-            f"{at}.self_attn.v_proj.weight": (KV_HEADS * size, HIDDEN),
-            f"{at}.self_attn.o_proj.weight": (HIDDEN, HIDDEN),
-            f"{at}.mlp.gate_proj.weight": (INNER, HIDDEN),
-            f"{at}.mlp.up_proj.weight": (INNER, HIDDEN),
-            f"{at}.mlp.down_proj.weight": (HIDDEN, INNER),
+            f"{at}.self_attn.q_proj.weight": (hidden, hidden),
+            f"{at}.self_attn.k_proj.weight": (kept, hidden),
+            f"{at}.self_attn.v_proj.weight": (kept, hidden),
+            f"{at}.self_attn.o_proj.weight": (hidden, hidden),
+            f"{at}.mlp.gate_proj.weight": (inner, hidden),
+            f"{at}.mlp.up_proj.weight": (inner, hidden),
+            f"{at}.mlp.down_proj.weight": (hidden, inner),
         }
     tensors = {name: chance.normal(0, scale, shape).astype(np.float32) for name, shape in shapes.items()}
     norms = ["model.norm.weight"]
-    for layer in range(settings["num_hidden_layers"]):
+    for layer in range(layers):
         norms += [f"model.layers.{layer}.{name}.weight" for name in ("input_layernorm", "post_attention_layernorm")]
-    tensors |= {name: np.ones(HIDDEN, np.float32) for name in norms}
+    tensors |= {name: np.ones(hidden, np.float32) for name in norms}
     checkpoint.write(folder, {name: Tensor(name, "F32", values) for name, values in tensors.items()})
     return folder

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ from ownlm import hub
 from ownlm.engine import loading
 from ownlm.engine.llm import LLM
 from ownlm.errors import CorruptModel, InvalidSetting, NotFound, UnsupportedModel
-from ownlm.model import memory
+from ownlm.model import checkpoint, memory
 from ownlm.model.gguf.export import export
 from tiny_llm import HIDDEN, write_tiny_llm
 
-pytest.importorskip("torch")
-OPS = "torch"
+
+@pytest.fixture(params=["native", "torch"])
+def ops(request: pytest.FixtureRequest) -> str:
+    if request.param == "torch":
+        pytest.importorskip("torch")
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +40,12 @@ def changed(folder: Path, target: Path, name: str, **settings: Any) -> Path:
     return target
 
 
-def test_a_folder_answers_as_transformers_does(folder: Path) -> None:
+def test_a_folder_answers_as_transformers_does(ops: str, folder: Path) -> None:
     transformers = pytest.importorskip("transformers")
     import torch
 
     model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    with LLM(folder, ops=OPS) as llm:
+    with LLM(folder, ops=ops) as llm:
         assert (llm.name, llm.context) == ("tiny-llm", 512) and len(llm.fingerprint) == 64
         for prompt in ("the fox and the dogs", "größer 🦊", "x"):
             ids = llm.encode(prompt)
@@ -49,32 +55,36 @@ def test_a_folder_answers_as_transformers_does(folder: Path) -> None:
             expected = theirs[0, len(ids) :].tolist()
             while expected and expected[-1] in llm.tokenizer.eos_ids:
                 expected.pop()
-            assert ours.token_ids == expected and ours.finish_reason in ("stop", "length")
+            if ops == "torch":  # the native cache holds bfloat16: one token in a hundred may be another
+                assert ours.token_ids == expected and ours.finish_reason in ("stop", "length")
             scored = llm.generate(prompt, max_tokens=0, prompt_logprobs=0).prompt_logprobs
             with torch.no_grad():
                 log = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1).numpy()
             assert scored is not None
             for at in range(1, len(ids)):
-                assert scored[at][0] == pytest.approx(log[at - 1, ids[at]], abs=1e-3)  # type: ignore[index]
+                close = 1e-3 if ops == "torch" else 0.05
+                assert scored[at][0] == pytest.approx(log[at - 1, ids[at]], abs=close)  # type: ignore[index]
 
 
-def test_a_gguf_file_answers_as_its_folder_does(folder: Path, tmp_path: Path) -> None:
+def test_a_gguf_file_answers_as_its_folder_does(ops: str, folder: Path, tmp_path: Path) -> None:
     export(folder, tmp_path / "tiny.gguf", "f32")
-    with LLM(folder, ops=OPS) as one, LLM(tmp_path / "tiny.gguf", ops=OPS) as other:
+    with LLM(folder, ops=ops) as one, LLM(tmp_path / "tiny.gguf", ops=ops) as other:
         assert other.name == "tiny" and other.context == one.context
         say = [{"role": "user", "content": "the fox, größer"}]
         assert one.render(say).ids == other.render(say).ids
         assert one.chat(say, temperature=0, max_tokens=20).text == other.chat(say, temperature=0, max_tokens=20).text
 
 
-def test_a_name_below_the_home_is_found(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_below_the_home_is_found(
+    ops: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OWNLM_HOME", str(tmp_path))
     shutil.copytree(folder, tmp_path / "models" / "mine")
-    with LLM("mine", ops=OPS) as llm:
+    with LLM("mine", ops=ops) as llm:
         assert llm.name == "mine"
 
 
-def test_a_hub_id_that_is_not_here_is_pulled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_that_is_not_here_is_pulled(ops: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def pull(name: str, **options: Any) -> Path:
@@ -82,34 +92,36 @@ def test_a_hub_id_that_is_not_here_is_pulled(folder: Path, monkeypatch: pytest.M
         return folder
 
     monkeypatch.setattr(hub, "pull", pull)
-    with LLM("some-org/never-pulled", ops=OPS) as llm:
+    with LLM("some-org/never-pulled", ops=ops) as llm:
         assert llm.name == "some-org/never-pulled" and asked == ["some-org/never-pulled"]
     with pytest.raises(NotFound):
-        LLM("no-such-name", ops=OPS)
+        LLM("no-such-name", ops=ops)
     assert len(asked) == 1
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers_before_weights_are_read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    ops: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + 400_000)
     monkeypatch.setattr(loading, "decoder_params", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(InvalidSetting, match=r"needs 0\.27 GB .*0\.27 GB of memory are available"):
-        LLM(folder, ops=OPS)
+        LLM(folder, ops=ops)
     monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + (1 << 40))
     with pytest.raises(InvalidSetting, match="cache for 100000000000"):
-        LLM(folder, ops=OPS, cache_tokens=10**11)
+        LLM(folder, ops=ops, cache_tokens=10**11)
 
 
-def test_the_context_shrinks_to_what_memory_leaves_and_says_so(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_context_shrinks_to_what_memory_leaves_and_says_so(
+    ops: str, folder: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     large = changed(folder, tmp_path / "large", "config.json", max_position_embeddings=131072)
-    size = sum((large / name).stat().st_size for name in ("model.safetensors",))
-    per_token = 2 * 2 * 2 * (HIDDEN // 4) * 4
+    size = memory.loaded_bytes(checkpoint.load(large).tensors, ops=ops, tied=False)[0]
+    per_token = 2 * 2 * 2 * (HIDDEN // 4) * (2 if ops == "native" else 4)
     monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + size + 2 * 5000 * per_token)
-    with LLM(large, ops=OPS) as llm:
+    with LLM(large, ops=ops) as llm:
         assert 4900 < llm.context < 5100
         assert len(llm.notes) == 1 and str(llm.context) in llm.notes[0] and "131072" in llm.notes[0]
-    with LLM(large, ops=OPS, context=300) as llm:
+    with LLM(large, ops=ops, context=300) as llm:
         assert llm.context == 300 and not llm.notes
         with pytest.raises(Exception, match="300"):
             llm.generate([5] * 301)  # type: ignore[arg-type]
@@ -123,50 +135,85 @@ def test_the_context_shrinks_to_what_memory_leaves_and_says_so(folder: Path, tmp
         ({"max_running": 0}, "max_running"),
     ],
 )  # fmt: skip
-def test_bad_settings_are_refused(folder: Path, settings: dict[str, Any], said: str) -> None:
+def test_bad_settings_are_refused(ops: str, folder: Path, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidSetting, match=said):
-        LLM(folder, **({"ops": OPS} | settings))
+        LLM(folder, **({"ops": ops} | settings))
 
 
-def test_what_is_no_language_model_is_told(folder: Path, tmp_path: Path) -> None:
+def test_what_is_no_language_model_is_told(ops: str, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="encoder"):
-        LLM(hub.resolve(None), ops=OPS)
+        LLM(hub.resolve(None), ops=ops)
     with pytest.raises(UnsupportedModel, match=r"mamba.*llama"):
-        LLM(changed(folder, tmp_path / "a", "config.json", model_type="mamba"), ops=OPS)
+        LLM(changed(folder, tmp_path / "a", "config.json", model_type="mamba"), ops=ops)
     with pytest.raises(CorruptModel, match="vocab"):
-        LLM(changed(folder, tmp_path / "b", "config.json", vocab_size=100), ops=OPS)
+        LLM(changed(folder, tmp_path / "b", "config.json", vocab_size=100), ops=ops)
     with pytest.raises(CorruptModel):
-        LLM(changed(folder, tmp_path / "c", "config.json", hidden_size=32), ops=OPS)
+        LLM(changed(folder, tmp_path / "c", "config.json", hidden_size=32), ops=ops)
     with pytest.raises(NotFound):
-        LLM(tmp_path / "nowhere", ops=OPS)
+        LLM(tmp_path / "nowhere", ops=ops)
 
 
-def test_the_models_wishes_are_honoured_or_told(folder: Path, tmp_path: Path) -> None:
+def test_the_models_wishes_are_honoured_or_told(ops: str, folder: Path, tmp_path: Path) -> None:
     path = changed(folder, tmp_path / "a", "generation_config.json", do_sample=False, max_new_tokens=3, num_beams=4)
-    with LLM(path, ops=OPS) as llm:
+    with LLM(path, ops=ops) as llm:
         output = llm.generate("the fox", ignore_eos=True)
         assert (output.completion_tokens, output.finish_reason) == (3, "length")
         assert output.text == llm.generate("the fox", temperature=0, ignore_eos=True).text
         assert any("num_beams" in note for note in llm.notes)
 
 
-def test_without_a_template_it_completes(folder: Path, tmp_path: Path) -> None:
+def test_without_a_template_it_completes(ops: str, folder: Path, tmp_path: Path) -> None:
     path = shutil.copytree(folder, tmp_path / "a")
     (path / "chat_template.jinja").unlink()
-    with LLM(path, ops=OPS) as llm:
+    with LLM(path, ops=ops) as llm:
         assert llm.chat_template is None and llm.generate("the", max_tokens=2).completion_tokens >= 1
 
 
-def test_a_random_model_under_a_schema_validates(folder: Path) -> None:
+def test_a_random_model_under_a_schema_validates(ops: str, folder: Path) -> None:
     from ownlm.engine.grammar import Grammar
 
     grammar = Grammar.json_schema(
         {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 999}}, "required": ["n"],
          "additionalProperties": False}
     )  # fmt: skip
-    with LLM(folder, ops=OPS) as llm:
+    with LLM(folder, ops=ops) as llm:
         prompt = [{"role": "user", "content": "x"}]
         for seed in range(5):
             output = llm.chat(prompt, grammar=grammar, seed=seed, max_tokens=200)
             assert output.finish_reason == "length" or 0 <= json.loads(output.text)["n"] <= 999
         assert np.isfinite(llm.stats().counters.step_seconds)
+
+
+@pytest.mark.parametrize("format", ["f32", "f16", "q4_0", "q6_k"])
+def test_the_bytes_said_beforehand_are_those_that_are_taken(tmp_path: Path, format: str) -> None:
+    """In a process of its own, by what it holds when the model is there."""
+    wide = {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 8}
+    folder = write_tiny_llm(tmp_path / "wide", scale=0.02, **wide)
+    export(folder, tmp_path / "wide.gguf", format)
+    script = """
+import gc, resource, sys
+from pathlib import Path
+from ownlm.engine.llm import LLM
+from ownlm.model import checkpoint, memory
+
+def held():
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
+    return int(fields["Anonymous"].split()[0]) * 1024
+
+path = Path(sys.argv[1])
+LLM(sys.argv[2]).close()  # libraries and threads are there now
+gc.collect()
+before = held()
+said, _ = memory.loaded_bytes(checkpoint.load(path, verify=False).tensors, ops="native", tied=False)
+llm = LLM(path, cache_tokens=512)
+gc.collect()
+print(said, held() - before)
+llm.close()
+"""
+    small = write_tiny_llm(tmp_path / "small")
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "wide.gguf"), str(small)], capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    said, taken = map(int, found.stdout.split())
+    assert said * 0.9 - 2e6 < taken < said * 1.1 + 8e6, (format, said, taken)

@@ -50,8 +50,8 @@ def load(
         raise UnsupportedModel(f"{path} is an encoder, which writes nothing: ownlm.Embedder loads it")
     files = checkpoint.load(path, verify=False)
     config = decoder_config(raw, path)
-    weights = sum(memory.weight_bytes(files.tensors).values())
-    room = _Room(str(model), config, weights, _VALUE_BYTES[ops])
+    weights, more = memory.loaded_bytes(files.tensors, ops=ops, tied=config.tie_word_embeddings)
+    room = _Room(str(model), config, weights, memory.RESERVE + more, _VALUE_BYTES[ops])
     tokens, length, notes = room.plan(context, cache_tokens)
     tokenizer = _tokenizer(path, files)
     if tokenizer.vocab_size > config.vocab_size:
@@ -113,6 +113,7 @@ class _Room:
     name: str
     config: DecoderConfig
     weights: int
+    reserve: int
     value_bytes: int
 
     @property
@@ -127,7 +128,7 @@ class _Room:
             raise InvalidSetting("context", context, f"the model was made for at most {own} tokens")
         if context is not None and cache_tokens is not None and cache_tokens < context:
             raise InvalidSetting("cache_tokens", cache_tokens, f"give at least the context, which is {context}")
-        left = memory.available() - self.weights - memory.RESERVE
+        left = memory.available() - self.weights - self.reserve
         fitting = max(0, int(left * _SHARE)) // self.per_token
         notes = []
         length = context or min(own, cache_tokens or own)
@@ -136,7 +137,7 @@ class _Room:
             notes.append(f"context: {length} tokens of the model's {own}, which is what memory leaves room for")
         tokens = cache_tokens or max(length, min(_SEVERAL * length, _CACHE_TOKENS, fitting))
         tokens = -(-tokens // BLOCK_SIZE) * BLOCK_SIZE
-        memory.check(self.name, self.weights, tokens * self.per_token, tokens)
+        memory.check(self.name, self.weights, tokens * self.per_token, tokens, reserve=self.reserve)
         return tokens, length, notes
 
 

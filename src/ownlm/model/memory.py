@@ -5,6 +5,7 @@ Everything here reads the config and the file's header alone: a model is refused
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.errors import CorruptModel, InvalidSetting
+from ownlm.model.ops import packing
 from ownlm.model.safetensors import Tensor
 
 BLOCK_SIZE = 16  # tokens of a block of the paged cache
@@ -25,6 +27,7 @@ _CGROUPS = (
         Path("/sys/fs/cgroup/memory/memory.stat"),
     ),
 )
+_TABLES = ("embed_tokens.weight", "wte.weight", "wpe.weight")
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -65,6 +68,31 @@ def weight_bytes(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     for tensor in tensors.values():
         found[tensor.format or tensor.dtype.lower()] += tensor.array.nbytes
     return dict(found.most_common())
+
+
+def loaded_bytes(tensors: Mapping[str, Tensor], *, ops: str, tied: bool) -> tuple[int, int]:
+    """(bytes that a decoder's weights take once loaded, bytes more while the largest of them is converted).
+
+    ``tied``: the table of embeddings is the head too, which is packed beside it.
+    """
+    total = most = 0
+    for name, tensor in tensors.items():
+        stored = tensor.format or tensor.dtype.lower()
+        *outer, columns = tensor.weights_shape
+        rows = math.prod(outer)
+        floats = 4 * rows * columns
+        if len(outer) == 0 or ops != "native":
+            total += floats
+            continue
+        table = name.endswith(_TABLES)
+        wanted = packing.packed_format([stored])
+        if table:
+            total += tensor.array.nbytes if packing.table_format(stored) == stored else floats // 128 * 34
+        if not table or tied:
+            total += packing.packed_bytes(wanted, rows, columns)
+        if stored != wanted:
+            most = max(most, floats * 2)
+    return total, most
 
 
 def parameters(tensors: Mapping[str, Tensor]) -> int:
