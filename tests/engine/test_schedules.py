@@ -90,7 +90,7 @@ def _take_no_reference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _name_blocks_by_their_own_tokens_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def extend(digests: list[bytes], tokens: list[int], count: int, size: int, root: bytes = b"") -> None:
+    def extend(digests: list[bytes], tokens: list[int], count: int, size: int) -> None:
         for at in range(len(digests), count):
             digests.append(bytes(tokens[at * size : (at + 1) * size]))
 

@@ -33,11 +33,10 @@ class BlockManager:
     (2, 2, 0)
     """
 
-    def __init__(self, total: int, block_size: int, root: bytes = b"") -> None:
+    def __init__(self, total: int, block_size: int) -> None:
         self.total = total
         self.block_size = block_size
         self.evictions = 0
-        self._root = root
         self.clear()
 
     def clear(self) -> None:
@@ -78,7 +77,7 @@ class BlockManager:
         if table.private:
             return []
         count = limit // self.block_size
-        extend_digests(table.digests, tokens, count, self.block_size, self._root)
+        extend_digests(table.digests, tokens, count, self.block_size)
         found: list[int] = []
         for digest in table.digests[:count]:
             block = self._names.find(digest)
@@ -135,7 +134,7 @@ class BlockManager:
         full = computed // self.block_size
         if table.registered >= full or table.private:
             return
-        extend_digests(table.digests, tokens, full, self.block_size, self._root)
+        extend_digests(table.digests, tokens, full, self.block_size)
         for at in range(table.registered, full):
             block = table.blocks[at]
             twin = self._names.name(table.digests[at], block)

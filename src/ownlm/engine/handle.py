@@ -102,7 +102,10 @@ class Handle:
         return outs
 
     def notify(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` from the engine's thread whenever something came, and once now; it must not block."""
+        """Call ``callback`` from the engine's thread whenever something came, and once now; it must not block.
+
+        One that refers to the handle keeps it alive: then only ``cancel`` says that the caller left.
+        """
         self._outbox.callback = callback
         callback()
 

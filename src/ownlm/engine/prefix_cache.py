@@ -3,7 +3,7 @@
 Keys and values of a token depend on every token before it, so a name is a digest chained over the prefix:
 
     tokens   a b c d | e f g h | i j
-    digest   d0 = H(root, abcd)  d1 = H(d0, efgh)   (not full: no name)
+    digest   d0 = H(abcd)  d1 = H(d0, efgh)   (not full: no name)
 
 The digest is cryptographic (BLAKE2b): nobody can make a prompt that is taken for another one, and names stay valid
 across processes. A block also carries owner tags, of the documents whose text it or its prefix was computed from.
@@ -19,7 +19,7 @@ DIGEST_BYTES = 16
 _NOBODY: frozenset[str] = frozenset()
 
 
-def extend_digests(digests: list[bytes], tokens: Sequence[int], count: int, size: int, root: bytes = b"") -> None:
+def extend_digests(digests: list[bytes], tokens: Sequence[int], count: int, size: int) -> None:
     """Append the names of further full blocks of ``tokens`` until there are ``count``.
 
     >>> one: list[bytes] = []
@@ -29,7 +29,7 @@ def extend_digests(digests: list[bytes], tokens: Sequence[int], count: int, size
     >>> one[1] == other[1]
     False
     """
-    digest = digests[-1] if digests else root
+    digest = digests[-1] if digests else b""
     for index in range(len(digests), count):
         data = array("i", tokens[index * size : (index + 1) * size]).tobytes()
         digest = blake2b(digest + data, digest_size=DIGEST_BYTES).digest()
