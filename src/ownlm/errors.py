@@ -15,6 +15,7 @@
     │   ├── EngineBusy              as many requests wait as may wait: try again later
     │   ├── EngineClosed            the engine was closed
     │   └── StepFailed              the model's step failed under the request
+    ├── BackendError                another server that was asked to write did not
     ├── DocumentError               one document cannot be read; the others go on
     │   ├── UnreadableDocument      damaged, encrypted, or of an unknown kind
     │   └── DocumentTooLarge        over a limit of size, time, memory or output
@@ -153,6 +154,17 @@ class EngineClosed(EngineError):
 
 class StepFailed(EngineError):
     """The model's step failed under the request; others that were not in that step go on."""
+
+
+class BackendError(OwnLMError):
+    """Another server that was asked to write did not.
+
+    >>> str(BackendError("http://127.0.0.1:8000/v1", "it answered 404: no such model"))
+    'the server http://127.0.0.1:8000/v1 gave no answer: it answered 404: no such model'
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"the server {url} gave no answer: {reason}")
 
 
 class DocumentError(OwnLMError):

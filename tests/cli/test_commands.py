@@ -243,3 +243,26 @@ def test_a_taken_port_is_said_before_anything_is_indexed(run: Run, tmp_path: Pat
         code, _, err = run("up", tmp_path, "--port", str(other.getsockname()[1]))
     assert code == 2 and "another program uses it" in err
     assert run("index", "list")[1].strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--backend", "vllm"], "--backend is 'vllm'"),
+        (["--backend", "openai", "--model", "m"], "--base-url"),
+        (["--backend", "openai", "--base-url", "http://127.0.0.1:9/v1"], "--model"),
+        (["--base-url", "http://127.0.0.1:9/v1"], "belongs to --backend openai"),
+        (["--model", "no-such-model"], "no model 'no-such-model'"),
+        (["--model", "m", "--max-tokens", "0"], "max_tokens|no model"),
+    ],
+)
+def test_who_writes_is_checked(run: Run, docs: Path, words: list[str], names: str) -> None:
+    code, out, err = run("ask", "When?", "--docs", docs, *words)
+    assert (code, out) == (2, "") and re.search(names, err)
+
+
+def test_a_server_that_is_not_there(run: Run, docs: Path) -> None:
+    code, out, err = run(
+        "ask", "When?", "--docs", docs, "--backend", "openai", "--model", "m", "--base-url", "http://127.0.0.1:9/v1"
+    )
+    assert (code, out) == (1, "") and "gave no answer: it cannot be reached" in err

@@ -30,11 +30,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return with_tokenizer(save(tmp_path_factory.mktemp("llama"), "llama", vocab_size=128))
 
 
-def with_tokenizer(folder: Path) -> Path:
-    """A tokenizer of single bytes, in 128 ids."""
+def with_tokenizer(folder: Path, size: int = 128) -> Path:
+    """A tokenizer of single bytes, of ``size`` of them."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())[:128]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())[:size]
     tokenizer = Tokenizer(models.BPE({letter: index for index, letter in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,7 @@ from ownlm.cli.output import note, say, write_json
 from ownlm.cli.progress import indexing_progress, report
 
 if TYPE_CHECKING:
+    from ownlm.rag.generate.generator import Generator
     from ownlm.rag.types import Answer, Citation, Passage
 
 SHOWN_PASSAGES = 3
@@ -25,14 +28,31 @@ def ask(
             "--docs", metavar="PATH", help="Index this file or folder first, and answer from it alone. May be repeated."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="A language model writes the answer: a folder, a GGUF file, a Hub id, or a name."),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", help="Where the model runs: here (local), or openai: a server at --base-url.")
+    ] = "local",
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", help="Address of an OpenAI-compatible server, up to its /v1.")
+    ] = None,
+    api_key_env: Annotated[
+        str, typer.Option("--api-key-env", help="Environment variable that holds the server's key.")
+    ] = "OPENAI_API_KEY",
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest answer that a model may write.")] = 400,
     home: Home = None,
     json: Json = False,
 ) -> None:
     """Answer a question from your documents, or say that they do not answer it.
 
-    Every quotation is exact: the characters START:END of the document that `ownlm index show` prints.
+    Without --model the answer is quoted from the documents. With it, a model writes, and can cite only what it was
+    given. Every quotation is exact: the characters START:END of the document that `ownlm index show` prints.
     """
     from ownlm.rag.library import Library
+
+    writer = _writer(model, backend, base_url, api_key_env)
 
     with Library.open(home) as library:
         scope = None
@@ -41,14 +61,56 @@ def ask(
                 synced = library.sync(docs, on_progress=progress)
             report(synced, quiet_when_unchanged=bool(synced.documents))
             scope = synced.documents
-        answer = library.ask(question, documents=scope)
+        if writer is None:
+            answer = library.ask(question, documents=scope)
+        else:
+            from ownlm.rag.generate.answer import GenerateSettings
+
+            answer = library.write(
+                question, writer(), documents=scope, settings=GenerateSettings(max_tokens=max_tokens)
+            )
     if json:
         write_json(answer.to_dict())
     else:
         _print(answer)
 
 
+def _writer(model: str | None, backend: str, base_url: str | None, api_key_env: str) -> Callable[[], Generator] | None:
+    """What makes the generator, once it is needed; None for extract mode. Raises InvalidSetting."""
+    from ownlm.errors import InvalidSetting
+
+    if backend not in ("local", "openai"):
+        raise InvalidSetting("--backend", backend, "give local or openai")
+    if backend == "local":
+        if base_url is not None:
+            raise InvalidSetting("--base-url", base_url, "it belongs to --backend openai")
+        return None if model is None else partial(_local, model)
+    if base_url is None:
+        raise InvalidSetting("--backend", backend, "say where the server is, with --base-url")
+    if model is None:
+        raise InvalidSetting("--backend", backend, "say which of the server's models writes, with --model")
+    from ownlm.rag.generate.openai import OpenAIGenerator
+
+    return partial(OpenAIGenerator, base_url, model, api_key_env=api_key_env)
+
+
+def _local(model: str) -> Generator:
+    from ownlm.engine.llm import LLM
+    from ownlm.rag.generate.generator import LocalGenerator
+
+    llm = LLM(model)
+    for text in llm.notes:
+        note(f"note: {text}")
+    return LocalGenerator(llm)
+
+
 def _print(answer: Answer) -> None:
+    if answer.mode == "generate" and not answer.abstained:
+        say(answer.answer)
+        for citation in dict.fromkeys(citation for claim in answer.claims for citation in claim.citations):
+            say(f"\n  {_shortened(citation.quote)}\n    {_place(citation)}")
+        _notes(answer)
+        return
     if answer.abstained:
         say(answer.answer)
         if answer.passages:
@@ -58,6 +120,10 @@ def _print(answer: Answer) -> None:
     for claim in answer.claims:
         for citation in claim.citations:
             say(f"“{citation.quote}”\n    {_place(citation)}\n")
+    _notes(answer)
+
+
+def _notes(answer: Answer) -> None:
     for text in answer.notes:
         note(f"note: {text}")
 

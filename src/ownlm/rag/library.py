@@ -21,6 +21,8 @@ from ownlm.rag.types import Answer, Document, Extracted, Passage, Progress, Sync
 if TYPE_CHECKING:
     from ownlm.engine.embedder import Embedder
     from ownlm.rag.answer import Settings
+    from ownlm.rag.generate.answer import GenerateSettings
+    from ownlm.rag.generate.generator import Generator
     from ownlm.rag.ledger import Entry
 
 PathLike = str | os.PathLike[str]
@@ -87,6 +89,22 @@ class Library:
         from ownlm.rag.answer import answer
 
         return answer(self.store, self.embedder, question, documents=documents, settings=settings, on_event=on_event)
+
+    def write(
+        self,
+        question: str,
+        generator: Generator,
+        *,
+        documents: Collection[int] | None = None,
+        settings: GenerateSettings | None = None,
+        on_event: Callable[[str, Any], None] | None = None,
+    ) -> Answer:
+        """As ``ask``, but a language model writes the answer, held to the passages it is given."""
+        from ownlm.rag.generate.answer import answer
+
+        return answer(
+            self.store, self.embedder, generator, question, documents=documents, settings=settings, on_event=on_event
+        )
 
     def search(self, query: str, limit: int = 10, *, documents: Collection[int] | None = None) -> tuple[Passage, ...]:
         """The passages nearest to a query, best first."""

@@ -1,0 +1,90 @@
+"""Who writes: a model of ours, held by a grammar, or another server, held afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ownlm.rag.generate.grammar import grammar
+
+if TYPE_CHECKING:
+    from ownlm.engine.llm import LLM
+
+Messages = Sequence[Mapping[str, str]]
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came back. ``prompt_ids`` are the exact tokens that were read (None: the server does not say);
+    ``finished``: the model ended the text itself; ``cached_tokens`` of the prompt were known already."""
+
+    text: str
+    finished: bool
+    prompt_ids: tuple[int, ...] | None
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class Generator(Protocol):
+    """``enforced``: an answer cannot break the grammar. ``name`` and ``fingerprint`` say which model wrote."""
+
+    name: str
+    enforced: bool
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def fits(self, messages: Messages, max_tokens: int) -> bool:
+        """Whether the prompt and so many tokens of answer have room; True where nobody knows."""
+        ...
+
+    def write(self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText) -> Written:
+        """The answer; ``on_text`` is given each piece as it comes."""
+        ...
+
+
+class LocalGenerator:
+    """A model in this process."""
+
+    enforced = True
+
+    def __init__(self, llm: LLM, settings: Mapping[str, Any] | None = None) -> None:
+        """``settings`` of sampling; by default the most likely token each time."""
+        self.llm = llm
+        self.name = llm.name
+        self._settings = {"temperature": 0.0, **(settings or {})}
+
+    @property
+    def fingerprint(self) -> str:
+        return self.llm.fingerprint
+
+    def fits(self, messages: Messages, max_tokens: int) -> bool:
+        return len(self._ids(messages)) + max_tokens <= self.llm.context
+
+    def write(self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText) -> Written:
+        from ownlm.engine.grammar import Grammar
+
+        ids = self._ids(messages)
+        params = self.llm.params(**self._settings, max_tokens=max_tokens, grammar=Grammar.lark(grammar(passages)))
+        (generation,) = self.llm.start(ids, params)
+        for piece in generation:
+            if piece.text:
+                on_text(piece.text)
+        output = generation.output()
+        return Written(
+            output.text,
+            output.finish_reason == "stop",
+            tuple(ids),
+            output.prompt_tokens,
+            output.completion_tokens,
+            output.cached_tokens,
+        )
+
+    def _ids(self, messages: Messages) -> list[int]:
+        """A model without a chat template reads the messages as plain text."""
+        if self.llm.chat_template is not None:
+            return list(self.llm.render(messages).ids)
+        return self.llm.encode("\n\n".join(message["content"] for message in messages) + "\nAnswer:")
