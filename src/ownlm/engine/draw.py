@@ -19,9 +19,9 @@ def draw(logits: Logits, params: SamplingParams, uniform: float) -> int:
     """The position drawn by ``uniform`` from [0, 1). ``logits`` may be -inf for tokens that cannot be drawn."""
     if params.top_k and params.top_k < len(logits):
         kept = likeliest(logits, params.top_k)
-        weights = _weights(logits[kept], params.temperature).astype(np.float64)
-        size = _prefix(weights, float(weights.sum()), params)
-        return int(kept[_pick(weights[:size], uniform)])
+        exact = _weights(logits[kept], params.temperature).astype(np.float64)
+        size = _prefix(exact, float(exact.sum()), params)
+        return int(kept[_pick(exact[:size], uniform)])
     weights = _weights(logits, params.temperature)
     if params.top_p == 1 and params.min_p == 0:
         return _pick_of_many(weights, uniform)
@@ -32,10 +32,11 @@ def draw(logits: Logits, params: SamplingParams, uniform: float) -> int:
 def _weights(logits: Logits, temperature: float) -> NDArray[np.float32]:
     """exp of the logits over the temperature, the largest 1."""
     with np.errstate(over="ignore", under="ignore"):
-        scaled = logits - logits.max()
+        scaled: NDArray[np.float32] = logits - logits.max()
         if temperature != 1:
             np.divide(scaled, np.float32(max(temperature, 1e-37)), out=scaled)
-        return np.exp(scaled, out=scaled)
+        np.exp(scaled, out=scaled)
+    return scaled
 
 
 def _nucleus(logits: Logits, weights: NDArray[np.float32], params: SamplingParams) -> tuple[Ids, NDArray[np.float64]]:
