@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ from llm_fakes import echo_llm, noise_llm
 from ownlm.engine.defaults import generation_defaults
 from ownlm.engine.llm import LLM
 from ownlm.errors import CorruptModel, EngineClosed, InvalidGrammar, InvalidSetting, NotFound, PromptTooLong
+from random_schemas import random_schema
 
 SAY = [{"role": "user", "content": "Hello"}]
 
@@ -151,6 +154,43 @@ def test_texts_become_vectors_of_length_1(llm: LLM) -> None:
     assert vectors.shape[0] == 3
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-3)
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+
+
+def test_any_schema_and_any_company(llm: LLM) -> None:
+    """Random schemas side by side, through the engine: each answer is its own schema's, and the same as alone."""
+    asked = []
+    for seed in range(60):
+        schema = random_schema(random.Random(seed))
+        try:
+            asked.append((seed, schema, llm.compile_grammar(ownlm.Grammar.json_schema(schema))))
+        except InvalidGrammar:
+            continue
+
+    def answer(item: tuple[int, Any, Any]) -> Any:
+        return llm.chat(SAY, grammar=item[2], seed=item[0], max_tokens=120)
+
+    with ThreadPoolExecutor(12) as pool:
+        outputs = list(pool.map(answer, asked))
+    whole = 0
+    for (seed, schema, _), output in zip(asked, outputs, strict=True):
+        if output.finish_reason == "stop":
+            whole += 1
+            jsonschema.validate(json.loads(output.text), schema, cls=jsonschema.Draft202012Validator)
+        if seed % 10 == 0:
+            assert answer(asked[[item[0] for item in asked].index(seed)]).text == output.text
+    assert whole > 15
+
+
+def test_one_that_is_dropped_frees_itself_but_not_before_its_answers(folder: Path) -> None:
+    generation = noise_llm(folder).stream("the fox", max_tokens=30, ignore_eos=True)
+    gc.collect()
+    assert generation.output().completion_tokens == 30
+    llm = noise_llm(folder)
+    engine = llm.engine
+    del llm
+    gc.collect()
+    with pytest.raises(EngineClosed):
+        engine.submit([1])
 
 
 def test_closing_ends_it(folder: Path) -> None:

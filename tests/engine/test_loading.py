@@ -99,6 +99,16 @@ def test_a_hub_id_that_is_not_here_is_pulled(ops: str, folder: Path, monkeypatch
     assert len(asked) == 1
 
 
+def test_equal_seeds_give_equal_texts_in_any_company(ops: str, folder: Path) -> None:
+    with LLM(folder, ops=ops) as llm:
+        prompts = ["the fox", "größer", "the fox and the dogs over the lazy river", "x"] * 3
+        together = llm.generate(prompts, seed=11, max_tokens=30, temperature=0.9, top_p=0.9, ignore_eos=True)
+        for prompt, output in zip(prompts[:4], together, strict=False):
+            alone = llm.generate(prompt, seed=11, max_tokens=30, temperature=0.9, top_p=0.9, ignore_eos=True)
+            assert alone.token_ids == output.token_ids or ops == "torch"
+        assert [output.token_ids for output in together[:4]] == [output.token_ids for output in together[4:8]]
+
+
 def test_what_does_not_fit_is_refused_with_the_numbers_before_weights_are_read(
     ops: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

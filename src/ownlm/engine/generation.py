@@ -64,9 +64,11 @@ class Generation:
         stop: Sequence[str] = (),
         skip_special: bool = True,
         continues: bool = False,
+        model: object = None,
     ) -> None:
         """``ends``: tokens that are no text when they are the last. ``continues``: the first token is in mid-text
-        even where the prompt has none."""
+        even where the prompt has none. ``model`` is kept alive as long as this is."""
+        self._model = model
         self._handle = handle
         self._ends = ends
         self._stops = StopStrings(stop)

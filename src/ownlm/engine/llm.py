@@ -203,7 +203,7 @@ class LLM:
         return [
             Generation(
                 handle, self.tokenizer, prompt_ids, ends=ends, stop=params.stop, skip_special=skip_special,
-                continues=params.grammar is not None,
+                continues=params.grammar is not None, model=self,
             )
             for handle in handles
         ]  # fmt: skip
@@ -228,6 +228,11 @@ class LLM:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        # One that is dropped frees its memory; answers under way refer to it.
+        if (engine := getattr(self, "engine", None)) is not None:
+            engine.close()
 
     def _one(self, ids: Sequence[int], settings: dict[str, Any]) -> Generation:
         skip = settings.pop("skip_special", True)
