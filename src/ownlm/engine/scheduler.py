@@ -175,10 +175,8 @@ class Scheduler:
 
     def audit(self) -> str:
         """What is wrong with the accounts; empty if nothing."""
-        if any(request.running for request in self._waiting.values()) or not all(r.running for r in self.running):
-            return "a request waits and runs"
-        if any(request.table.blocks for request in self._waiting.values()):
-            return "a waiting request holds blocks"
+        if any(r.running or r.table.blocks for r in self._waiting.values()) or not all(r.running for r in self.running):
+            return "a request waits and runs, or waits and holds blocks"
         return self.blocks.audit(request.table for request in self.running)
 
     def _admit(self, chosen: dict[int, Scheduled], budget: int, scores: int) -> None:
