@@ -102,8 +102,7 @@ class Scheduler:
             while request.running and not self.blocks.grow(request.table, entry.start, entry.start + entry.size):
                 victim = running[-1]
                 self._preempt(victim)
-                undone = chosen.pop(victim.request_id, None)
-                if undone is not None:
+                if (undone := chosen.pop(victim.request_id, None)) is not None:
                     budget += undone.size
                     scores += undone.scores
             if request.running:
