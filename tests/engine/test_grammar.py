@@ -131,6 +131,12 @@ def test_a_lark_grammar_is_followed(vocabulary: GrammarVocabulary) -> None:
         assert not whole or eval(text) > 0
 
 
+def test_colons_inside_a_line_are_no_rules(vocabulary: GrammarVocabulary) -> None:
+    text = " ".join(f"word{number}:" for number in range(3000))
+    compiled = Grammar.lark(f'start: %regex {{"substring_words": {json.dumps(text)}}}').compile(vocabulary)
+    assert generate(vocabulary, compiled, 1)[0] in text
+
+
 def test_a_choice_is_one_of_its_texts(vocabulary: GrammarVocabulary) -> None:
     texts = ["red", "reddish", 'quoted "x"\n', "grün"]
     compiled = Grammar.choice(texts).compile(vocabulary)
@@ -242,6 +248,8 @@ def test_special_tokens_and_ids_beyond_the_tokenizer_never_follow(vocabulary: Gr
 def test_min_tokens_give_way_to_the_end_of_the_grammar(vocabulary: GrammarVocabulary) -> None:
     compiled = Grammar.choice(["ab"]).compile(vocabulary)
     assert generate(vocabulary, compiled, 1, min_tokens=50, max_tokens=90) == ("ab", True)
+    nothing = Grammar.regex("").compile(vocabulary)
+    assert generate(vocabulary, nothing, 1, min_tokens=5, max_tokens=9) == ("", True)
     longer = Grammar.regex("a+").compile(vocabulary)
     text, whole = generate(vocabulary, longer, 1, min_tokens=20, max_tokens=90)
     assert not whole or len(text) >= 20

@@ -112,8 +112,8 @@ class Grammar:
             raise InvalidGrammar(
                 self.kind, self.source, f"it has {len(self.source)} characters, at most {MAX_CHARACTERS} are read"
             )
-        if self.kind == "lark" and self.source.count(":") > MAX_LARK_RULES:
-            raise InvalidGrammar(self.kind, self.source, f"at most {MAX_LARK_RULES} rules are read")
+        if self.kind == "lark" and sum(":" in line for line in self.source.split("\n")) > MAX_LARK_RULES:
+            raise InvalidGrammar(self.kind, self.source, f"at most {MAX_LARK_RULES} lines of rules are read")
 
 
 class CompiledGrammar:
