@@ -255,6 +255,13 @@ def test_min_tokens_give_way_to_the_end_of_the_grammar(vocabulary: GrammarVocabu
     assert not whole or len(text) >= 20
 
 
+def test_a_grammar_ends_where_ends_are_ignored(vocabulary: GrammarVocabulary) -> None:
+    compiled = Grammar.regex("a{1,3}").compile(vocabulary)
+    for seed in range(6):
+        text, whole = generate(vocabulary, compiled, seed, ignore_eos=True, logit_bias={vocabulary.ends[0]: 100})
+        assert whole and text == "a"
+
+
 def test_matchers_of_one_grammar_are_apart(vocabulary: GrammarVocabulary) -> None:
     compiled = Grammar.regex("ab|ba").compile(vocabulary)
     first, second = compiled.matcher(), compiled.matcher()

@@ -64,18 +64,26 @@ def test_without_a_seed_every_request_has_its_own_chance() -> None:
     assert tokens(state(), logits) != tokens(state(), logits)
 
 
+def test_of_two_tokens_both_are_drawn() -> None:
+    requests = [RequestSampling(SamplingParams(seed=seed), [0], (), 2) for seed in range(30)]
+    found = [sampled.token for sampled in Sampler().sample(np.zeros((30, 2), np.float32), requests)]
+    assert 5 < sum(found) < 25
+
+
 def test_penalties_are_those_of_transformers_and_of_openai() -> None:
     import torch
     from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
     prompt, answer = [3, 4, 3, 5], [5, 6, 6, 6]
-    row = rows(1)[0]
     request = state(prompt, repetition_penalty=1.3)
     for token in answer:
         request.advance(token)
-    theirs = RepetitionPenaltyLogitsProcessor(1.3)(torch.tensor([prompt + answer]), torch.from_numpy(row[None].copy()))
-    np.testing.assert_allclose(request.adjusted(row)[0], theirs[0].numpy(), rtol=1e-6)
+    for row in rows(20):
+        ids, logits = torch.tensor([prompt + answer]), torch.from_numpy(row[None].copy())
+        theirs = RepetitionPenaltyLogitsProcessor(1.3)(ids, logits)
+        np.testing.assert_allclose(request.adjusted(row)[0], theirs[0].numpy(), rtol=1e-6)
 
+    row = rows(1)[0]
     request = state(prompt, presence_penalty=0.5, frequency_penalty=0.25)
     for token in answer:
         request.advance(token)

@@ -50,26 +50,22 @@ def _nucleus(logits: Logits, weights: NDArray[np.float32], params: SamplingParam
     size = _prefix(found, total, params)
     if size < len(kept) or len(kept) == len(logits):
         return kept[:size], found[:size]
-    kept = _wide(logits, weights, params.top_p * total)
+    kept = _wide(weights, params.top_p, total)
     kept = kept[weights[kept] >= params.min_p]
     return kept, weights[kept].astype(np.float64)
 
 
-def _wide(logits: Logits, weights: NDArray[np.float32], wanted: float) -> Ids:
-    """The fewest positions whose weights reach ``wanted``, in no order: of many, only those near the edge are sorted.
+def _wide(weights: NDArray[np.float32], top_p: float, total: float) -> Ids:
+    """The fewest positions that have ``top_p`` of the total, in no order: only their weights are sorted.
 
-    Weights are told apart by their exponent; that of the edge is the first at which the sum from above is enough.
+    All those below an even share of what top-p leaves out have less than that together: they are not looked at.
     """
-    exponents = weights.view(np.int32) >> 23
-    sums = np.cumsum(np.bincount(exponents, weights)[::-1])[::-1]  # of all weights of this exponent and above
-    edge = int(np.flatnonzero(sums >= wanted)[-1]) if sums[0] >= wanted else 0
-    above: Ids = np.flatnonzero(exponents > edge)
-    near = np.flatnonzero(exponents == edge)
-    near = near[np.argsort(-logits[near], kind="stable")]
-    before = float(sums[edge + 1]) if edge + 1 < len(sums) else 0.0
-    ends = before + np.cumsum(weights[near], dtype=np.float64)
-    size = min(len(near), 1 + int(np.searchsorted(ends, wanted, side="left")))
-    return np.concatenate([above, near[:size]])
+    ordered = np.sort(weights[weights >= (1 - top_p) * total / len(weights)])[::-1]
+    ends = np.cumsum(ordered, dtype=np.float64)
+    size = min(len(ordered), 1 + int(np.searchsorted(ends, top_p * total, side="left")))
+    edge = ordered[size - 1]
+    above = np.flatnonzero(weights > edge)
+    return np.concatenate([above, np.flatnonzero(weights == edge)[: size - len(above)]])
 
 
 def _prefix(weights: NDArray[np.float64], total: float, params: SamplingParams) -> int:
@@ -79,7 +75,7 @@ def _prefix(weights: NDArray[np.float64], total: float, params: SamplingParams) 
         before = np.cumsum(weights[:-1]) if size > 1 else np.empty(0)
         size = 1 + int(np.searchsorted(before, params.top_p * total, side="left"))
     if params.min_p > 0:
-        size = min(size, max(1, int(np.count_nonzero(weights >= params.min_p * weights[0]))))
+        size = min(size, int(np.count_nonzero(weights >= params.min_p)))  # the largest weight is 1
     return size
 
 
