@@ -116,7 +116,7 @@ def answer(tokenizer: Tokenizer, tokens: list[TokenOut], **options: object) -> t
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 10**6),
-    st.lists(st.sampled_from(["END", "D o", "fox", "🦊🦊", "字 ", "\n\n ", "zzz", "E"]), max_size=3),
+    st.lists(st.sampled_from(["END", "D o", "fox", "🦊🦊", "字 ", "\n\n ", "zzz", "E", "END!"]), max_size=3),
 )
 def test_any_tokens_of_a_text_give_the_same_answer(tokenizer: Tokenizer, seed: int, stops: list[str]) -> None:
     ids = some_tokens(tokenizer, TEXT, random.Random(seed))
@@ -141,9 +141,17 @@ def test_tokens_come_with_the_text_that_begins_in_them(tokenizer: Tokenizer, see
     shown = ""
     for delta in generation:
         shown += delta.text
-        data += b"".join(tokenizer.token_bytes(out.token) for out in delta.tokens)
-        assert data.startswith(shown.encode())  # a token never comes after its text
+        for out in delta.tokens:
+            assert len(data) < len(shown.encode())  # no token comes before its text
+            data += tokenizer.token_bytes(out.token)
+        assert data.startswith(shown.encode())  # nor after it
     assert shown == TEXT[: TEXT.index("END")]
+
+
+def test_what_might_have_been_a_stop_string_is_shown_at_the_end(tokenizer: Tokenizer) -> None:
+    ids = some_tokens(tokenizer, TEXT, random.Random(2))
+    output, pieces, _ = answer(tokenizer, outs(ids), stop=["END!"])
+    assert output.text == TEXT and pieces[-1].endswith("END") and output.token_ids == ids
 
 
 def test_the_token_that_ends_a_text_is_none_of_it(tokenizer: Tokenizer) -> None:
