@@ -12,7 +12,7 @@ from ownlm.errors import InvalidSetting
 def test_portable_is_always_there() -> None:
     assert native.isas()[0] == "portable"
     assert native.compiled()["portable"] == "yes"
-    assert list(native.compiled()) == ["portable", "avx2", "avx512_vnni", "avx512_bf16"]
+    assert list(native.compiled()) == ["portable", "avx2", "avx512_vnni", "avx512_bf16", "neon_dotprod"]
     for name in native.isas():
         assert native.compiled()[name] == "yes"
 

@@ -104,7 +104,8 @@ def __getattr__(name: str) -> Any:
 
 
 def isa() -> str:
-    """The instruction set in use: "portable", "avx2", "avx512_vnni", or that with bfloat16 attention, "avx512_bf16"."""
+    """The instruction set in use: "portable", "avx2", "avx512_vnni", that with bfloat16 products, "avx512_bf16", or
+    "neon_dotprod"."""
     name: str = _load().isa()
     return name
 

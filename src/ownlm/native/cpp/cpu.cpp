@@ -5,6 +5,9 @@
 #if defined(OWNLM_AVX2) || defined(OWNLM_AVX512_VNNI)
 #include <cpuid.h>
 #endif
+#if defined(OWNLM_NEON_DOTPROD) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 namespace ownlm {
 namespace {
@@ -31,6 +34,16 @@ struct Features {
 };
 #endif
 
+#if defined(OWNLM_NEON_DOTPROD)
+bool has_dotprod() {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP) >> 20 & 1;  // HWCAP_ASIMDDP
+#else
+  return true;  // every processor of Apple's that runs macOS
+#endif
+}
+#endif
+
 std::atomic<const Kernels*> current{nullptr};
 
 }  // namespace
@@ -48,6 +61,9 @@ std::vector<const Kernels*> usable_kernels() {
 #endif
 #if defined(OWNLM_AVX512_BF16)
   if (features.avx512_bf16) all.push_back(avx512_bf16_kernels());
+#endif
+#if defined(OWNLM_NEON_DOTPROD)
+  if (has_dotprod()) all.push_back(neon_dotprod_kernels());
 #endif
   return all;
 }
