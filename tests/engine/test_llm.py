@@ -16,7 +16,7 @@ import pytest
 
 import ownlm
 from llm_fakes import echo_llm, noise_llm
-from ownlm.engine.defaults import generation_defaults
+from ownlm.engine.defaults import folder_defaults, gguf_defaults
 from ownlm.engine.llm import LLM
 from ownlm.errors import CorruptModel, EngineClosed, InvalidGrammar, InvalidSetting, NotFound, PromptTooLong
 from random_schemas import random_schema
@@ -216,7 +216,7 @@ def test_generation_config_is_honoured_or_told(
     tmp_path: Path, stated: dict[str, Any], defaults: dict[str, Any], remarks: int
 ) -> None:
     (tmp_path / "generation_config.json").write_text(json.dumps(stated))
-    found, told = generation_defaults(tmp_path)
+    found, told = folder_defaults(tmp_path)
     assert found == defaults and len(told) == remarks
     assert all(name in " ".join(told) for name in stated if remarks == 2 and name != "typical_p")
 
@@ -224,5 +224,14 @@ def test_generation_config_is_honoured_or_told(
 def test_a_damaged_generation_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text("{")
     with pytest.raises(CorruptModel, match="generation_config"):
-        generation_defaults(tmp_path)
-    assert generation_defaults(tmp_path / "none") == ({}, [])
+        folder_defaults(tmp_path)
+    assert folder_defaults(tmp_path / "none") == ({}, [])
+
+
+def test_a_gguf_files_wishes_are_honoured_or_told() -> None:
+    stated = {"general.name": "x", "general.sampling.temp": float(np.float32(0.7)), "general.sampling.top_k": 20,
+              "general.sampling.penalty_repeat": 1.0, "general.sampling.mirostat": 2}  # fmt: skip
+    found, told = gguf_defaults(stated)
+    assert found == {"temperature": 0.7, "top_k": 20, "repetition_penalty": 1.0}
+    assert len(told) == 1 and "mirostat 2" in told[0]
+    assert gguf_defaults({}) == ({}, [])

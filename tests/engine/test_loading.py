@@ -67,8 +67,11 @@ def test_a_folder_answers_as_transformers_does(ops: str, folder: Path) -> None:
 
 
 def test_a_gguf_file_answers_as_its_folder_does(ops: str, folder: Path, tmp_path: Path) -> None:
-    export(folder, tmp_path / "tiny.gguf", "f32")
+    folder = changed(folder, tmp_path / "a", "generation_config.json", temperature=0.25, top_k=7, do_sample=True)
+    export(folder, tmp_path / "once.gguf", "f32")
+    export(tmp_path / "once.gguf", tmp_path / "tiny.gguf")
     with LLM(folder, ops=ops) as one, LLM(tmp_path / "tiny.gguf", ops=ops) as other:
+        assert one.defaults == other.defaults == {"temperature": 0.25, "top_k": 7}
         assert other.name == "tiny" and other.context == one.context
         say = [{"role": "user", "content": "the fox, größer"}]
         assert one.render(say).ids == other.render(say).ids

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ownlm import hub
-from ownlm.engine.defaults import generation_defaults
+from ownlm.engine.defaults import folder_defaults, gguf_defaults
 from ownlm.engine.loaded import Loaded
 from ownlm.engine.model_runner import ModelRunner
 from ownlm.errors import CorruptModel, InvalidSetting, NotFound, UnsupportedModel
@@ -18,6 +18,7 @@ from ownlm.model import ops as sides
 from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.decoder_weights import decoder_params
+from ownlm.model.gguf import GgufFile
 from ownlm.tokenizer import ChatTemplate, Tokenizer
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def load(
     config = decoder_config(raw, path, length)
     params = decoder_params(config, files.tensors)
     runner = ModelRunner(side, config, params, blocks=tokens // BLOCK_SIZE, max_positions=length)
-    defaults, remarks = generation_defaults(path)
+    first = files.files[0]
+    defaults, remarks = gguf_defaults(first.metadata) if isinstance(first, GgufFile) else folder_defaults(path)
     return Loaded(
         name=_name(model, path),
         runner=runner,

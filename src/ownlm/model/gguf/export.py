@@ -11,13 +11,22 @@ import numpy as np
 
 from ownlm.model import checkpoint
 from ownlm.model.gguf.config import TOKEN_IDS
+from ownlm.model.gguf.file import GgufFile
 from ownlm.model.gguf.metadata import architecture_of, metadata
 from ownlm.model.gguf.plan import Types, plan
 from ownlm.model.gguf.types import FILE_TYPES, KINDS, Value
 from ownlm.model.gguf.vocabulary import vocabulary
 from ownlm.model.gguf.write import Planned, write
+from ownlm.tokenizer import special
 
 _QUANTIZATION_VERSION = 2
+_SAMPLING = {
+    "temperature": "general.sampling.temp",
+    "top_k": "general.sampling.top_k",
+    "top_p": "general.sampling.top_p",
+    "min_p": "general.sampling.min_p",
+    "repetition_penalty": "general.sampling.penalty_repeat",
+}
 
 
 def export(
@@ -46,7 +55,7 @@ def export(
     keys["general.name"] = Value("str", name or source.stem if source.is_file() else name or source.name)
     keys["general.quantization_version"] = Value("u32", _QUANTIZATION_VERSION)
     keys["general.file_type"] = Value("u32", FILE_TYPES[weights.most_common(1)[0][0]])
-    keys |= _tokenizer(loaded, config)
+    keys |= _tokenizer(loaded, config) | _sampling(loaded)
     write(target, keys, planned)
     return {name: tensor.type.lower() for name, tensor in planned.items()}
 
@@ -55,6 +64,22 @@ def _tokenizer(loaded: checkpoint.Checkpoint, config: Mapping[str, Any]) -> dict
     if loaded.tokenizer is None:
         return _ids(config) | vocabulary(loaded.folder, config["vocab_size"])
     return {key: _typed(key, value) for key, value in loaded.tokenizer.items()}
+
+
+def _sampling(loaded: checkpoint.Checkpoint) -> dict[str, Value]:
+    """What generation_config.json, or the GGUF that is the source, wants of sampling."""
+    first = loaded.files[0]
+    stated = (
+        first.metadata if isinstance(first, GgufFile) else special.read_json(loaded.folder / "generation_config.json")
+    )
+    found = {}
+    for name, key in _SAMPLING.items():
+        value = stated.get(key if isinstance(first, GgufFile) else name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found[key] = Value("i32", int(value)) if name == "top_k" else Value("f32", float(value))
+    if stated.get("do_sample") is False:
+        found["general.sampling.temp"] = Value("f32", 0.0)
+    return found
 
 
 def _ids(config: Mapping[str, Any]) -> dict[str, Value]:
