@@ -169,6 +169,7 @@ def serving(library: Any, settings: Settings | None = None) -> Iterator[str]:
     """A real server on a free port of localhost, and its address."""
     settings = settings or Settings(port=0, drain_seconds=5)
     listener = bind(settings)
+    listener.listen(128)
     running = server(library, settings)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()

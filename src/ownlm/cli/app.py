@@ -7,7 +7,7 @@ from typing import Annotated, cast
 import typer
 
 from ownlm import __version__
-from ownlm.cli import ask, chat, index, ledger, models, quantize, up
+from ownlm.cli import ask, chat, index, ledger, models, quantize, serve, up
 from ownlm.cli.output import say
 
 # The base of what Typer raises for a wrong option, argument or command. Newer Typers carry their own copy
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="up")(up.up)
+app.command(name="serve")(serve.serve)
 app.command(name="ask")(ask.ask)
 app.command(name="chat")(chat.chat)
 app.add_typer(index.app, name="index")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Annotated
 
 import typer
@@ -10,22 +10,23 @@ import typer
 from ownlm.cli.options import Home
 from ownlm.cli.output import note, say
 from ownlm.cli.progress import indexing_progress, report
+from ownlm.cli.serving import AllowHost, ApiKey, Host, Port
 
 
 def up(
     docs: Annotated[
         list[str] | None, typer.Argument(help="Files and folders to index first.", metavar="[DOCS]...")
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; other than localhost needs --api-key.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8123,
-    api_key: Annotated[
-        str | None, typer.Option("--api-key", envvar="OWNLM_API_KEY", help="Key that every request must carry.")
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="A language model that may write answers and chat: a folder, a GGUF file, a Hub id."
+        ),
     ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="Further name under which browsers may reach this server.")
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8123,
+    api_key: ApiKey = None,
+    allow_host: AllowHost = None,
     home: Home = None,
 ) -> None:
     """Index DOCS, serve the page and the API on this machine, and print the address."""
@@ -34,12 +35,21 @@ def up(
     from ownlm.serve.settings import Settings
 
     settings = Settings(host=host, port=port, api_key=api_key, allowed_hosts=tuple(allow_host or ()))
-    with closing(bind(settings)) as listener, Library.open(home) as library:
+    with ExitStack() as open_:
+        listener = open_.enter_context(closing(bind(settings)))
+        library = open_.enter_context(Library.open(home))
+        llm = None
+        if model is not None:
+            from ownlm.engine.llm import LLM
+
+            llm = open_.enter_context(LLM(model))
+            for text in llm.notes:
+                note(f"note: {text}")
         if docs:
             with indexing_progress() as progress:
                 synced = library.sync(docs, on_progress=progress)
             report(synced)
-        serve(library, settings, listener=listener, on_ready=_say_where)
+        serve(library, settings, llm=llm, listener=listener, on_ready=_say_where)
 
 
 def _say_where(address: str) -> None:

@@ -8,13 +8,14 @@ request -> Envelope (headers, request id, no failure unanswered)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import ownlm
 from ownlm.errors import OwnLMError
-from ownlm.rag.library import Library
 from ownlm.serve import ask, documents, embeddings, ledger, page
 from ownlm.serve.body import BodyLimit
 from ownlm.serve.envelope import Envelope
@@ -23,11 +24,18 @@ from ownlm.serve.security import Guard
 from ownlm.serve.settings import Settings
 from ownlm.serve.work import Gate
 
+if TYPE_CHECKING:
+    from ownlm.engine.llm import LLM
+    from ownlm.rag.library import Library
+
 READERS = 4
 
 
-def create_app(library: Library, settings: Settings | None = None) -> FastAPI:
-    """The ASGI application over a library. It does not close the library."""
+def create_app(library: Library | None, settings: Settings | None = None, *, llm: LLM | None = None) -> FastAPI:
+    """The ASGI application over a library (documents, answers, the page), a language model, or both.
+
+    It closes neither.
+    """
     settings = settings or Settings()
     app = FastAPI(
         title="OwnLM",
@@ -50,13 +58,28 @@ def create_app(library: Library, settings: Settings | None = None) -> FastAPI:
         """Says that the server answers, and nothing about what it holds."""
         return {"status": "ok"}
 
-    app.include_router(page.router())
-    app.include_router(embeddings.router(library, computing))
-    app.include_router(ask.router(library, settings, computing))
-    app.include_router(documents.router(library, settings, reading))
-    app.include_router(ledger.router(library, reading))
+    if library is not None:
+        app.include_router(page.router())
+        app.include_router(ask.router(library, settings, computing, llm))
+        app.include_router(documents.router(library, settings, reading))
+        app.include_router(ledger.router(library, reading))
+    encoder = library if library is not None else embeddings.Encoder()
+    app.include_router(embeddings.router(encoder, computing, [llm.name] if llm is not None else []))
+    if llm is not None:
+        _write(app, llm, settings)
     _answer_errors(app)
     return app
+
+
+def _write(app: FastAPI, llm: LLM, settings: Settings) -> None:
+    """The routes of a language model. Preparing a request (template, grammar) takes a thread; waiting takes none."""
+    from ownlm.serve.openai import chat, completions, metrics, tokens
+
+    preparing = Gate(settings.workers, settings.max_waiting)
+    app.include_router(chat.router(llm, settings, preparing))
+    app.include_router(completions.router(llm, settings, preparing))
+    app.include_router(tokens.router(llm, settings, preparing))
+    app.include_router(metrics.router(llm))
 
 
 def _answer_errors(app: FastAPI) -> None:

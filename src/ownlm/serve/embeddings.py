@@ -7,45 +7,86 @@ read whole is refused with its length and the limit.
 from __future__ import annotations
 
 import base64
-from typing import Any
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from fastapi import APIRouter
 
 from ownlm import hub
-from ownlm.rag.library import Library
 from ownlm.serve.problem import Problem
 from ownlm.serve.schema import EmbeddingsBody
 from ownlm.serve.work import Gate
 
+if TYPE_CHECKING:
+    from ownlm.engine.embedder import Embedder
+
 SPECIAL_TOKENS = 2  # [CLS] and [SEP], which the encoder reads too
 
 
-def model_entry(library: Library) -> dict[str, Any]:
+class HasEmbedder(Protocol):
+    """A library, or an encoder alone."""
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def embedder(self) -> Embedder: ...
+
+
+class Encoder:
+    """The encoder that ships, loaded at first use."""
+
+    model = None
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
+
+    @property
+    def embedder(self) -> Embedder:
+        with self._lock:
+            if self._embedder is None:
+                from ownlm.engine.embedder import Embedder
+
+                self._embedder = Embedder.load()
+            return self._embedder
+
+
+def model_entry(library: HasEmbedder) -> dict[str, Any]:
     """The encoder as OpenAI lists a model."""
     return {"id": model_id(library), "object": "model", "created": 0, "owned_by": "ownlm"}
 
 
-def model_id(library: Library) -> str:
+def model_id(library: HasEmbedder) -> str:
     """The name of the encoder's folder."""
     return hub.resolve(library.model).name
 
 
-def router(library: Library, gate: Gate) -> APIRouter:
-    """The routes, bound to a library."""
+def router(library: HasEmbedder, gate: Gate, writers: Sequence[str] = ()) -> APIRouter:
+    """The routes, bound to a library; ``writers`` are the ids of models that write, which come first in the list."""
     routes = APIRouter(prefix="/v1")
+
+    def entries() -> list[dict[str, Any]]:
+        own = [{"id": name, "object": "model", "created": 0, "owned_by": "ownlm"} for name in writers]
+        return [*own, model_entry(library)]
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
-        """The one model that answers here."""
-        return {"object": "list", "data": [await gate.run(model_entry, library)]}
+        """What answers here."""
+        return {"object": "list", "data": await gate.run(entries)}
 
     @routes.get("/models/{model:path}")
     async def model(model: str) -> dict[str, Any]:
         """One model, by the id that the list gives."""
-        entry = await gate.run(model_entry, library)
-        _check_model(model, entry["id"])
-        return entry
+        known = {entry["id"]: entry for entry in await gate.run(entries)}
+        if model not in known:
+            there = ", ".join(map(repr, known))
+            raise Problem(
+                404, f"The model {model!r} is not here; there is {there}", code="model_not_found", param="model"
+            )
+        return known[model]
 
     @routes.post("/embeddings")
     async def embeddings(body: EmbeddingsBody) -> dict[str, Any]:
@@ -60,7 +101,7 @@ def _check_model(given: str, known: str) -> None:
         raise Problem(404, f"The model {given!r} is not here; {known!r} is", code="model_not_found", param="model")
 
 
-def _embed(library: Library, body: EmbeddingsBody) -> dict[str, Any]:
+def _embed(library: HasEmbedder, body: EmbeddingsBody) -> dict[str, Any]:
     model, embedder = model_id(library), library.embedder
     _check_model(body.model, model)
     if body.dimensions is not None and body.dimensions != embedder.dimension:

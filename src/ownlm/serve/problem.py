@@ -12,10 +12,14 @@ from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 
 from ownlm.errors import (
+    BackendError,
     DocumentTooLarge,
+    EngineBusy,
+    EngineClosed,
     InvalidSetting,
     NotFound,
     OwnLMError,
+    PromptTooLong,
     StoreBusy,
     StoreFull,
     UnreadableDocument,
@@ -23,6 +27,7 @@ from ownlm.errors import (
 )
 
 RETRY_SECONDS = 2
+_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 _BY_STATUS = {
     401: "invalid_api_key",
@@ -52,7 +57,7 @@ class Problem(HTTPException):
 
     def body(self) -> dict[str, Any]:
         """The JSON body."""
-        kind = "server_error" if self.status_code >= 500 else "invalid_request_error"
+        kind = "server_error" if self.status_code >= 500 else _KINDS.get(self.status_code, "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
@@ -69,6 +74,14 @@ def from_error(error: OwnLMError, param: str | None = None) -> Problem:
             return Problem(404, message, code="not_found", param=param)
         case InvalidSetting():
             return Problem(400, message, code="invalid_value", param=param or error.setting)
+        case PromptTooLong():
+            return Problem(400, message, code="context_length_exceeded", param=param or "messages")
+        case EngineBusy():
+            return Problem(429, message, code="rate_limit_exceeded", headers=retry)
+        case EngineClosed():
+            return Problem(503, message, code="shutting_down", headers=retry)
+        case BackendError():
+            return Problem(502, message, code="backend_failed")
         case UsageError():
             return Problem(400, message, code="invalid_request", param=param)
         case DocumentTooLarge():

@@ -7,17 +7,24 @@ import errno
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from ownlm.errors import InvalidSetting
-from ownlm.rag.library import Library
 from ownlm.serve.app import create_app
 from ownlm.serve.settings import Settings
 
+if TYPE_CHECKING:
+    from ownlm.engine.llm import LLM
+    from ownlm.rag.library import Library
+
 BACKLOG = 2048
+SWITCH_SECONDS = 0.0005
+"""How long a thread that writes JSON may keep the interpreter from the engine's, when a step is done."""
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -59,10 +66,10 @@ def address(listener: socket.socket, settings: Settings) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def server(library: Library, settings: Settings) -> uvicorn.Server:
+def server(library: Library | None, settings: Settings, llm: LLM | None = None) -> uvicorn.Server:
     """An HTTP server that waits for a listening socket."""
     config = uvicorn.Config(
-        create_app(library, settings),
+        create_app(library, settings, llm=llm),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -91,9 +98,10 @@ def _ending_quietly() -> Iterator[None]:
 
 
 def serve(
-    library: Library,
+    library: Library | None,
     settings: Settings,
     *,
+    llm: LLM | None = None,
     listener: socket.socket | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
@@ -102,9 +110,11 @@ def serve(
     ``listener`` is what ``bind`` gave, for one who wants to know that the address is free before other work.
 
     The first Ctrl-C stops accepting and waits ``drain_seconds`` for answers under way; a second one does not wait.
-    The library stays open: it is the caller's. Raises InvalidSetting when the address cannot be had.
+    Library and model stay open: they are the caller's. Raises InvalidSetting when the address cannot be had.
     """
     listener = listener or bind(settings)
+    if llm is not None:
+        sys.setswitchinterval(SWITCH_SECONDS)
     with contextlib.closing(listener), _ending_quietly():
         try:
             listener.listen(BACKLOG)
@@ -112,4 +122,4 @@ def serve(
             raise _in_words(error, settings) from error
         if on_ready is not None:
             on_ready(address(listener, settings))
-        server(library, settings).run(sockets=[listener])
+        server(library, settings, llm).run(sockets=[listener])

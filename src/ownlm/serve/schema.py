@@ -61,8 +61,9 @@ class Empty(Body):
 
 
 class AskBody(Body):
-    """POST /api/ask."""
+    """POST /api/ask. ``mode`` extract quotes; generate lets the server's model write, held to the passages."""
 
+    mode: Literal["extract", "generate"] = "extract"
     question: Annotated[Text, AfterValidator(_asks)]
     documents: (
         Annotated[

@@ -36,6 +36,7 @@ class Settings:
     """Everything the server can be told. A value it cannot honour raises ``InvalidSetting`` here, not later.
 
     ``allowed_hosts`` are names that the Host header may carry besides localhost and a specific ``host``.
+    ``lenient``: fields of OpenAI's requests that are not understood are named in ``warnings`` instead of refused.
     ``workers`` questions are computed at once, ``max_waiting`` more may wait; the next are told to retry.
     """
 
@@ -49,6 +50,7 @@ class Settings:
     max_waiting: int = 1024
     keep_alive_seconds: float = 10.0
     drain_seconds: int = 15
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
