@@ -3,9 +3,9 @@
     python benchmarks/kernels.py [--isa avx2] [--threads 1] [--seconds 0.3]
 
 GOP/s counts a multiplication and an addition as two operations; GB/s counts the bytes that have to be read and written.
-The shapes are those of all-MiniLM-L6-v2 over 6 paragraphs of 175 tokens, then those of a decoder: a matrix of 8192 x 2048
-in every format over 1 to 512 rows (weights come from memory, not from cache), and attention over a paged cache. Each
-figure is the median of repeated calls.
+The shapes are those of all-MiniLM-L6-v2 over 6 paragraphs of 175 tokens, then those of a decoder: a matrix of 8192 by
+2048 in every format over 1 to 512 rows (weights come from memory, not from cache), and attention over a paged cache.
+A figure is the median of repeated calls.
 """
 
 from __future__ import annotations
