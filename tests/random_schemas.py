@@ -9,7 +9,19 @@ from typing import Any
 def random_schema(chance: random.Random, depth: int = 3) -> dict[str, Any]:
     kinds = ["string", "integer", "number", "boolean", "null", "enum", "const", "format"]
     if depth:
-        kinds += ["object", "object", "array", "anyOf", "tuple", "allOf", "map", "ref"]
+        kinds += [
+            "object",
+            "object",
+            "array",
+            "anyOf",
+            "tuple",
+            "allOf",
+            "map",
+            "ref",
+            "oneOf",
+            "patterns",
+            "typed enum",
+        ]
     kind = chance.choice(kinds)
     return _MAKERS[kind](chance, depth)
 
@@ -94,6 +106,23 @@ def _ref(chance: random.Random, depth: int) -> dict[str, Any]:
     )
 
 
+def _one_of(chance: random.Random, depth: int) -> dict[str, Any]:
+    """Branches told apart by a constant, as tagged unions are."""
+    branches = []
+    for tag in chance.sample(["cat", "dog", "fox"], chance.randint(1, 3)):
+        branch = _object(chance, depth)
+        branch["properties"]["tag"] = {"const": tag}
+        branch["required"].append("tag")
+        branches.append(branch)
+    return {"oneOf": branches}
+
+
+def _patterns(chance: random.Random, depth: int) -> dict[str, Any]:
+    found = {"type": "object", "patternProperties": {"^x_": random_schema(chance, depth - 1)}}
+    found["additionalProperties"] = chance.choice([False, True])
+    return found | ({"properties": {"y": {"type": "integer"}}, "required": ["y"]} if chance.random() < 0.5 else {})
+
+
 _MAKERS: dict[str, Any] = {
     "string": _string,
     "integer": _integer,
@@ -113,4 +142,7 @@ _MAKERS: dict[str, Any] = {
     "anyOf": lambda chance, depth: {"anyOf": [random_schema(chance, depth - 1) for _ in range(chance.randint(1, 3))]},
     "allOf": _all_of,
     "ref": _ref,
+    "oneOf": _one_of,
+    "patterns": _patterns,
+    "typed enum": lambda chance, depth: {"type": "string", "enum": chance.sample(["x", "yes", "", "é\n", 'q"'], 3)},
 }
