@@ -60,7 +60,7 @@ def _wide(weights: NDArray[np.float32], top_p: float, total: float) -> Ids:
 
     All those below an even share of what top-p leaves out have less than that together: they are not looked at.
     """
-    ordered = np.sort(weights[weights >= (1 - top_p) * total / len(weights)])[::-1]
+    ordered = np.sort(np.compress(weights >= (1 - top_p) * total / len(weights), weights))[::-1]
     ends = np.cumsum(ordered, dtype=np.float64)
     size = min(len(ordered), 1 + int(np.searchsorted(ends, top_p * total, side="left")))
     edge = ordered[size - 1]
