@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -227,6 +230,38 @@ def test_deep_grammars_do_not_end_the_process(vocabulary: GrammarVocabulary) -> 
         "null",
         True,
     )
+
+
+def test_deep_recursion_has_a_stack_of_its_own() -> None:
+    """Without the limits that come first: what the library does ten thousand calls deep ends no process."""
+    code = """
+import sys
+sys.path += sys.argv[1:3]
+import tempfile
+from pathlib import Path
+import tokenizer_kinds
+from ownlm.engine import grammar
+from ownlm.tokenizer import Tokenizer
+tokenizer = Tokenizer.load(tokenizer_kinds.byte_level(Path(tempfile.mkdtemp())))
+grammar.MAX_LARK_RULES = 10**6
+vocabulary = grammar.GrammarVocabulary(tokenizer, tokenizer.vocab_size, tokenizer.eos_ids)
+rules = "start: r0\\n" + "".join(f"r{i}: r{i + 1}\\n" for i in range(12000)) + 'r12000: "a"'
+print(grammar.Grammar.lark(rules).compile(vocabulary).matcher().allowed().sum() > 0)
+"""
+    here = Path(__file__).parents[1]
+    found = subprocess.run(
+        [sys.executable, "-c", code.replace("\\\\n", "\\n"), str(here), str(here / "tokenizer")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.stdout == "True\n", (found.returncode, found.stderr)
+
+
+def test_what_must_follow_is_spelled_as_the_tokenizer_spells(vocabulary: GrammarVocabulary) -> None:
+    for text in ("the fox and", " over the lazy", "größer", "{", "\n\n", '"name": "', "漢字🦊"):
+        ids = vocabulary(text)
+        assert b"".join(vocabulary.tokens[id_] for id_ in ids) == text.encode()
+        whole = vocabulary.tokenizer.encode("x\n" + text, add_special=False)
+        assert len(ids) <= len(whole) and whole[len(whole) - len(ids) + 1 :] == ids[1:]
 
 
 def test_a_token_that_is_not_admitted_is_noticed(vocabulary: GrammarVocabulary) -> None:

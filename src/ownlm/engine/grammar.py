@@ -157,9 +157,7 @@ class Matcher:
     @property
     def error(self) -> str:
         """Why no text can go on or end here; empty if one can."""
-        if self._inner.is_error():
-            return _readable([self._inner.get_error()])
-        return "no text meets it" if self._inner.is_stopped() and not self._inner.is_accepting() else ""
+        return _readable([self._inner.get_error()]) if self._inner.is_error() else ""
 
     @property
     def satisfied(self) -> bool:
