@@ -17,7 +17,8 @@ from openai_fixtures import PLAIN_TEMPLATE, Served, make_model, run_server
 
 from ownlm.serve.openai.compatibility import REFUSED, document
 from ownlm.serve.openai.schema import ChatBody
-from ownlm.serve.openai.tools import PLAIN, TAGGED, Reader, spelling_of
+from ownlm.serve.openai.spelling import PLAIN, TAGGED, spelling_of
+from ownlm.serve.openai.tools import Reader
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CHAT = {"model": "tiny", "messages": HELLO, "max_tokens": 4}

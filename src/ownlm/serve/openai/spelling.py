@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """``mark`` ``before`` CALL ``between`` CALL ... ``end``, where CALL is ``prefix`` NAME ``middle`` ARGUMENTS ``close``.
+    """``mark before CALL between CALL ... end``, where CALL is ``prefix NAME middle ARGUMENTS close``.
 
     ``mark`` is where a text ends and calls begin; without one, an answer is either. ``between`` is None where there is
     but one call.

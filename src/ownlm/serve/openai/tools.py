@@ -1,82 +1,61 @@
-"""Tool calls, written under a grammar and read back by the rules that made it.
-
-Models are taught one of two spellings; the chat template says which:
-
-    <tool_call>                                          Qwen, Hermes, SmolLM3 and others: after a text, several
-    {"name": "weather", "arguments": {"city": "Rome"}}
-    </tool_call>
-    {"name": "weather", "parameters": {"city": "Rome"}}  Llama 3.x and others: instead of a text, one
-"""
+"""Tool calls: the grammar that they are written under, and the reader that follows the same fixed texts."""
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ownlm.engine.json_schema import checked
+from ownlm.engine.grammar import Grammar
+from ownlm.serve.openai.spelling import Spelling, atoms
 
 Choice = Literal["auto", "required"]
-NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+Schema = dict[str, Any]
+NO_ARGUMENTS: Schema = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Spelling:
-    """``open`` + ``{"name": "`` NAME ``", "`` + ``arguments`` + ``": `` ARGUMENTS ``}`` + ``close``."""
-
-    open: str
-    close: str
-    arguments: str
-
-    def before(self, name: str) -> str:
-        """What stands before a call's arguments."""
-        return f'{self.open}{{"name": {json.dumps(name)}, "{self.arguments}": '
-
-    @property
-    def after(self) -> str:
-        """What stands behind them."""
-        return "}" + self.close
-
-
-TAGGED = Spelling("<tool_call>\n", "\n</tool_call>", "arguments")
-PLAIN = Spelling("", "", "parameters")
-
-
-def spelling_of(template: str) -> Spelling:
-    """What the template's own examples look like."""
-    return TAGGED if "<tool_call>" in template else PLAIN
-
-
-def grammar(
+def rules(
     spelling: Spelling,
-    tools: Sequence[tuple[str, dict[str, Any] | None]],
+    tools: Sequence[tuple[str, Schema | None]],
     choice: Choice,
     *,
-    parallel: bool,
-    answer: dict[str, Any] | bool | None = None,
+    parallel: bool = True,
+    answer: Schema | bool | None = None,
+    special: Mapping[str, int] | None = None,
+    not_first: str = "",
 ) -> str:
-    """Lark. ``tools`` are names with schemas; ``answer``: a schema that an answer without calls must meet (auto)."""
-    rules, calls = [], []
+    """Lark, without ``start``: its rule ``message`` is the whole answer. ``tools`` are names with schemas.
+
+    ``answer``: a schema that an answer without calls must meet. ``special``: the model's special tokens by their text.
+    ``not_first``: a text that an answer does not begin with, because something else does.
+    """
+    special = special or {}
+    found, calls = [], []
     for index, (name, schema) in enumerate(tools):
-        wanted = checked({**NO_ARGUMENTS} if not schema else {"type": "object", **schema})
-        rules.append(f"call{index}: {json.dumps(spelling.before(name))} args{index} {json.dumps(spelling.after)}")
-        rules.append(f"args{index}: %json {json.dumps(wanted)}")
+        wanted = Grammar.json_schema({"type": "object", **schema} if schema else NO_ARGUMENTS)
+        opening, close = atoms(spelling.opening(name), special), atoms(spelling.close, special)
+        found.append(f"call{index}: {opening} arguments{index} {close}")
+        found.append(f"arguments{index}: {wanted.lark_rule()}")
         calls.append(f"call{index}")
-    several = parallel and bool(spelling.open)
-    rules.append(f"call: {' | '.join(calls)}")
-    rules.append('calls: call ("\\n" call)*' if several else "calls: call")
+    found.append(f"call: {' | '.join(calls)}")
+    more = f"({atoms(spelling.between, special)} call)*" if parallel and spelling.between is not None else ""
+    found.append(f"calls: {atoms(spelling.before, special)} call {more} {atoms(spelling.end, special)}")
+    mark = atoms(spelling.mark, special)
     if choice == "required":
-        return "\n".join(["start: calls", *rules])
+        return "\n".join([f"message: {mark} calls", *found])
     if answer is not None:
-        return "\n".join(["start: calls | answer", f"answer: %json {json.dumps(checked(answer))}", *rules])
-    if spelling.open:
-        mark = spelling.open.strip()
-        rules.append(f"TEXT: /(?s:.+)/ & ~/(?s:.*){mark}(?s:.*)/")
-        return "\n".join(["start: TEXT? calls | TEXT", *rules])
-    rules.append(r"TEXT: /[^{](?s:.*)/")
-    return "\n".join(["start: calls | TEXT", *rules])
+        found.append(f"answer: {Grammar.json_schema(answer).lark_rule()}")
+        return "\n".join([f"message: {mark} calls | answer", *found])
+    without = f" & ~/{not_first}(?s:.*)/" if not_first else ""
+    if not mark:
+        return "\n".join(["message: TEXT? | calls", rf"TEXT: /[^{{\s](?s:.*)/{without}", *found])
+    found.append(f"TEXT: /(?s:.+)/{without}")
+    if spelling.mark in special:
+        return "\n".join([f"message: TEXT? | TEXT? {mark} calls", *found])
+    # Lazy: the mark ends the text as soon as it is there.
+    found += [f"said[suffix={mark}]: SAID", f"SAID: /(?s:.*)/{without}"]
+    return "\n".join(["message: TEXT? | said calls", *found])
 
 
 @dataclass(slots=True)
@@ -90,96 +69,101 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a piece of text brought: ``text``, or ``arguments`` of the call of this ``index`` (empty: it begins)."""
+    """What a piece of an answer brought: one of these. ``arguments`` are of the call of this ``index``; ``call``: one
+    that begins."""
 
     text: str = ""
+    reasoning: str = ""
     index: int = -1
     arguments: str = ""
+    call: Call | None = None
 
 
 class Reader:
-    """Reads an answer written under ``grammar``, piece by piece. It follows the grammar's fixed parts literally."""
+    """Reads an answer written under ``rules``, piece by piece."""
 
     def __init__(self, spelling: Spelling, names: Sequence[str], choice: Choice) -> None:
         self.calls: list[Call] = []
         self._spelling = spelling
-        self._openings = {spelling.before(name): name for name in names}
-        self._text_may_come = choice == "auto"
+        self._openings = {spelling.opening(name): name for name in names}
         self._held = ""
-        self._json: _JsonEnd | None = None
-        self._skip = ""
+        self._arguments: JsonEnd | None = None
+        self._step = self._text if choice == "auto" else self._begin
 
     def push(self, piece: str, *, last: bool = False) -> list[Part]:
         """The parts that a piece completes; ``last``: no more comes."""
         self._held += piece
         parts: list[Part] = []
-        while self._held and (self._step(parts) or self._skip):
-            if not self._held:
-                break
-        if last and self._held and self._json is None and not self.calls:
+        while self._held and self._step(parts):
+            pass
+        if last and self._held and not self.calls and self._step == self._text:
             parts.append(Part(text=self._held))
             self._held = ""
         return parts
 
-    def _step(self, parts: list[Part]) -> bool:
-        """Take something off what is held; False if more must come first."""
-        if self._skip:
-            return self._skipped()
-        if self._json is not None:
-            taken, done = self._json.push(self._held)
-            self.calls[-1].arguments += self._held[:taken]
-            if taken:
-                parts.append(Part(index=len(self.calls) - 1, arguments=self._held[:taken]))
-            self._held = self._held[taken:]
-            if done:
-                self._json, self._skip = None, self._spelling.after
-            return bool(taken) or done
-        if self.calls and self._held.startswith("\n"):
-            self._held = self._held[1:]
-            return True
-        for opening, name in self._openings.items():
-            if self._held.startswith(opening):
-                self._begin(opening, name, parts)
-                return True
-        if any(opening.startswith(self._held) for opening in self._openings):
-            return False
-        return self._text(parts)
-
-    def _begin(self, opening: str, name: str, parts: list[Part]) -> None:
-        self._held = self._held[len(opening) :]
-        self.calls.append(Call(f"call_{secrets.token_hex(12)}", name))
-        self._json = _JsonEnd()
-        parts.append(Part(index=len(self.calls) - 1))
+    # Each step takes something off what is held, and says whether another may go on.
 
     def _text(self, parts: list[Part]) -> bool:
-        """Text up to where a call may begin."""
-        if self.calls or not self._text_may_come:
-            return False
-        end = len(self._held)
-        if self._spelling.open:
-            mark = self._spelling.open
-            at = self._held.find(mark)
-            if at < 0:
-                at = next(
-                    (len(self._held) - n for n in range(len(mark) - 1, 0, -1) if self._held.endswith(mark[:n])), end
-                )
-            end = at
+        mark = self._spelling.mark
+        if not mark:  # calls stand instead of a text
+            if any(_agree(opening, self._held) for opening in self._openings):
+                self._step = self._opening
+                return True
+            self._step = self._rest
+            return True
+        at = self._held.find(mark)
+        size = _beginning(self._held, mark) if at < 0 else 0
+        end = len(self._held) - size if at < 0 else at
         if end:
             parts.append(Part(text=self._held[:end]))
-            self._held = self._held[end:]
-            if not self._spelling.open:
-                self._openings = {}
-        return bool(end)
+        self._held = self._held[end:]
+        if at >= 0:
+            self._step = self._begin
+        return at >= 0
 
-    def _skipped(self) -> bool:
-        count = 0
-        while count < len(self._skip) and count < len(self._held) and self._skip[count] == self._held[count]:
-            count += 1
-        self._skip, self._held = self._skip[count:], self._held[count:]
-        return count > 0
+    def _rest(self, parts: list[Part]) -> bool:
+        parts.append(Part(text=self._held))
+        self._held = ""
+        return False
+
+    def _begin(self, parts: list[Part]) -> bool:
+        return self._skip(self._spelling.begin, self._opening)
+
+    def _opening(self, parts: list[Part]) -> bool:
+        for opening, name in self._openings.items():
+            if self._held.startswith(opening):
+                self._held = self._held[len(opening) :]
+                self.calls.append(Call(f"call_{secrets.token_hex(12)}", name))
+                parts.append(Part(index=len(self.calls) - 1, call=self.calls[-1]))
+                self._arguments, self._step = JsonEnd(), self._inside
+                return True
+        if not self.calls and not self._spelling.mark and not any(_agree(o, self._held) for o in self._openings):
+            self._step = self._rest
+            return True
+        return False
+
+    def _inside(self, parts: list[Part]) -> bool:
+        assert self._arguments is not None
+        taken, done = self._arguments.push(self._held)
+        self.calls[-1].arguments += self._held[:taken]
+        parts.append(Part(index=len(self.calls) - 1, arguments=self._held[:taken]))
+        self._held = self._held[taken:]
+        if done:
+            self._step = self._after
+        return done
+
+    def _after(self, parts: list[Part]) -> bool:
+        return self._skip(self._spelling.close + (self._spelling.between or ""), self._opening)
+
+    def _skip(self, text: str, then: Any) -> bool:
+        if not self._held.startswith(text):
+            return False
+        self._held = self._held[len(text) :]
+        self._step = then
+        return True
 
 
-class _JsonEnd:
+class JsonEnd:
     """Finds where a JSON object ends."""
 
     def __init__(self) -> None:
@@ -205,3 +189,13 @@ class _JsonEnd:
                 if self._depth == 0:
                     return place + 1, True
         return len(text), False
+
+
+def _agree(opening: str, held: str) -> bool:
+    """Whether what is held is the opening, or its beginning."""
+    return opening.startswith(held) or held.startswith(opening)
+
+
+def _beginning(text: str, mark: str) -> int:
+    """How many of the last characters may begin the mark."""
+    return next((size for size in range(len(mark) - 1, 0, -1) if text.endswith(mark[:size])), 0)
