@@ -39,18 +39,27 @@ def rope(settings: Mapping[str, Any], head_dim: int, longest: int, context: int,
     kind = settings["rope_type"]
     if kind not in KINDS:
         raise UnsupportedModel(f"{where}: rope_type is {kind!r}; supported: {', '.join(KINDS)}")
-    theta = float(settings["rope_theta"])
-    size = int(head_dim * float(settings["partial_rotary_factor"]))
-    if not theta > 1 or not 0 < size <= head_dim or size % 2:
-        raise CorruptModel(f"{where}: rope_theta {theta!r} and a rotary part of {size} of {head_dim} cannot be")
-    inverse = 1.0 / theta ** (np.arange(0, size, 2, dtype=np.float64) / size)
     try:
-        found, factor = _scaled(kind, settings, inverse, theta, size, longest, context)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        theta, part = _number(settings["rope_theta"]), _number(settings["partial_rotary_factor"])
+        size = int(head_dim * part)
+        if not 1 < theta < 1e12 or not 0 < part <= 1 or size < 2 or size % 2:
+            raise ValueError(f"base {theta}, {size} of {head_dim} elements turn")
+        inverse = 1.0 / theta ** (np.arange(0, size, 2, dtype=np.float64) / size)
+        with np.errstate(all="ignore"):
+            found, factor = _scaled(kind, settings, inverse, theta, size, longest, context)
+        if not np.isfinite(found).all() or not (found >= 0).all() or not 0 < factor < 1e4:
+            raise ValueError("frequencies that are no numbers")
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise CorruptModel(
             f"{where}: the settings of rope_type {kind!r} are incomplete or impossible ({error})"
         ) from None
     return Rope(found.astype(np.float32), factor)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    return float(value)
 
 
 def _scaled(
@@ -76,7 +85,10 @@ def _scaled(
     factors = np.array(settings["long_factor" if context > original else "short_factor"], np.float64)
     if factors.shape != inverse.shape or not (factors > 0).all():
         raise ValueError(f"{len(factors)} factors for {len(inverse)} frequencies")
-    return inverse / factors, float(settings.get("attention_factor") or longrope_attention(longest, original))
+    attention = settings.get("attention_factor") or longrope_attention(
+        original * _number(settings["factor"]) if settings.get("factor") else longest, original
+    )
+    return inverse / factors, float(attention)
 
 
 def _yarn(

@@ -63,7 +63,7 @@ def llama3_settings(factors: NDArray[np.float32], theta: float, original: int | 
     raise CorruptModel(f"{FREQS} holds factors that no Llama 3 scaling gives: get the file again")
 
 
-def longrope_attention(longest: int, original: int) -> float:
+def longrope_attention(longest: float, original: int) -> float:
     """What LongRoPE multiplies queries and keys by (Ding et al. 2024, arXiv:2402.13753)."""
     scale = longest / original
     return math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
@@ -148,21 +148,37 @@ def from_metadata(
     return found
 
 
+def _table(value: Any, name: str, where: str) -> dict[str, Any]:
+    """A table of settings, or null. CorruptModel for anything else."""
+    if value is not None and not isinstance(value, dict):
+        raise CorruptModel(f"{where}: {name} is {value!r}, not a table of settings")
+    return value or {}
+
+
 def normalised(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Rope settings of a config.json, old (rope_theta, rope_scaling) or new (rope_parameters), as one flat table.
 
     For a model with another base in its sliding layers, that one is under ``local_theta``.
     """
-    found = config.get("rope_parameters")
+    theta = config.get("rope_theta")
+    theta = 10000.0 if theta is None else theta
     local = config.get("rope_local_base_freq")
-    if found is None:
-        found = {"rope_theta": config.get("rope_theta", 10000.0), **(config.get("rope_scaling") or {})}
+    found = _table(config.get("rope_parameters"), "rope_parameters", where)
+    if not found:
+        found = {"rope_theta": theta, **_table(config.get("rope_scaling"), "rope_scaling", where)}
     elif "full_attention" in found:
-        local = (found.get("sliding_attention") or {}).get("rope_theta", local)
-        found = found["full_attention"]
+        sliding = _table(found.get("sliding_attention"), "rope_parameters.sliding_attention", where)
+        if sliding.get("rope_type", "default") != "default":
+            raise UnsupportedModel(
+                f"{where}: rope_type of sliding layers is {sliding['rope_type']!r}; supported: 'default'"
+            )
+        local = sliding.get("rope_theta", local)
+        found = _table(found["full_attention"], "rope_parameters.full_attention", where)
     kind = found.get("rope_type", found.get("type", "default"))
-    rope = {"rope_theta": config.get("rope_theta", 10000.0), **found, "rope_type": "longrope" if kind == "su" else kind}
-    rope.setdefault("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
+    rope = {"rope_theta": theta, **found, "rope_type": "longrope" if kind == "su" else kind}
+    if rope.get("partial_rotary_factor") is None:
+        stated = config.get("partial_rotary_factor")
+        rope["partial_rotary_factor"] = 1.0 if stated is None else stated
     if rope.get("original_max_position_embeddings") is None:
         original = config.get("original_max_position_embeddings")
         rope["original_max_position_embeddings"] = original or config.get("max_position_embeddings")
