@@ -79,6 +79,7 @@ class Generation:
         self._tokens: list[TokenOut] = []
         self._count = 0
         self._reason: FinishReason | None = None
+        self.end: TokenOut | None = None  # the token that ended the text and is none of it, once it came
 
     @property
     def done(self) -> bool:
@@ -156,7 +157,7 @@ class Generation:
         self._count += 1
         begins = self._text.length
         if out.finish_reason == "stop" and out.token in self._ends:
-            text = ""
+            text, self.end = "", out
         else:
             text = self._stops.push(self._text.push(out.token))
             self._waiting.append((begins, out))

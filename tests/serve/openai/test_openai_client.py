@@ -232,6 +232,28 @@ def test_completions_echo_and_score(client, served) -> None:
     assert scores.text_offset[0] == 0 and scores.text_offset == sorted(scores.text_offset)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_token_that_ends_a_text_is_scored_too(client, served, stream: bool) -> None:
+    """lm-eval asks for one token behind what it scores, and drops it: an end must be one too."""
+    ids = served.llm.encode("The gate")
+    end = min(served.llm.tokenizer.eos_ids)
+    found = client.completions.create(
+        model="tiny", prompt=ids, max_tokens=1, echo=True, logprobs=1, logit_bias={str(end): 100}, stream=stream
+    )
+    choices = [chunk.choices[0] for chunk in found] if stream else found.choices
+    assert choices[-1].finish_reason == "stop" and "".join(choice.text for choice in choices) == "The gate"
+    assert sum(len(choice.logprobs.token_logprobs) for choice in choices) == len(ids) + 1
+    assert choices[-1].logprobs.tokens[-1] == "<eos>"
+
+
+def test_a_prompt_alone_is_scored(client, served) -> None:
+    found = client.completions.create(model="tiny", prompt="The gate", max_tokens=0, echo=True, logprobs=0).choices[0]
+    assert found.text == "The gate" and found.finish_reason == "length"
+    assert len(found.logprobs.token_logprobs) == len(served.llm.encode("The gate"))
+    whole = client.completions.create(model="tiny", prompt=["The gate", "A door"], n=2, max_tokens=2, echo=True)
+    assert [choice.text[: len("A door")] for choice in whole.choices] == ["The ga", "The ga", "A door", "A door"]
+
+
 def test_completions_of_several_prompts(client) -> None:
     found = client.completions.create(model="tiny", prompt=["One", "Two"], n=2, max_tokens=3, seed=1)
     assert [choice.index for choice in found.choices] == [0, 1, 2, 3]

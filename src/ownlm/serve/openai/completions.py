@@ -148,8 +148,8 @@ async def _whole(llm: LLM, prepared: _Prepared, settings: Settings) -> Json:
         logprobs = None
         if prepared.body.logprobs is not None:
             writer = PlainLogprobs(llm.tokenizer)
-            entries = [*_echoed(prepared, index), *((out.token, out.logprob, out.top) for out in tokens[index])]
-            logprobs = writer.of(entries)
+            scored = tokens[index] + _end(prepared, index)
+            logprobs = writer.of([*_echoed(prepared, index), *((out.token, out.logprob, out.top) for out in scored)])
         choices.append({"index": index, "text": texts[index], "finish_reason": reasons[index], "logprobs": logprobs})
     return _object(llm, prepared, choices) | {"usage": _usage(prepared)}
 
@@ -164,6 +164,12 @@ def _echoed(prepared: _Prepared, index: int) -> list[tuple[int, float | None, Se
         (id_, None, None) if score is None else (id_, score[0], score[1])
         for id_, score in zip(ids, scores, strict=True)
     ]
+
+
+def _end(prepared: _Prepared, index: int) -> list[TokenOut]:
+    """The token that ended the text: scored like the others, as clients that sum up scores expect (lm-eval)."""
+    end = prepared.generations[index].end
+    return [] if end is None else [end]
 
 
 def _usage(prepared: _Prepared) -> Json:
@@ -199,7 +205,8 @@ async def _chunks(llm: LLM, prepared: _Prepared, idle_seconds: float) -> AsyncIt
         return found | {"usage": None} if wants_usage else found
 
     def said(index: int, delta: Delta) -> Json:
-        text, entries = delta.text, [(out.token, out.logprob, out.top) for out in delta.tokens]
+        scored = [*delta.tokens, *(_end(prepared, index) if delta.finish_reason is not None else [])]
+        text, entries = delta.text, [(out.token, out.logprob, out.top) for out in scored]
         if prepared.body.echo and not begun[index]:
             text = prepared.texts[prepared.prompt_of(index)] + text
             entries = [*_echoed(prepared, index), *entries]  # type: ignore[list-item]
