@@ -290,6 +290,19 @@ def test_min_tokens_give_way_to_the_end_of_the_grammar(vocabulary: GrammarVocabu
     assert not whole or len(text) >= 20
 
 
+@pytest.mark.parametrize("embedded", [False, True])
+def test_compact_json_is_spaced_as_python_spaces_it(vocabulary: GrammarVocabulary, embedded: bool) -> None:
+    fields = {"b": {"type": "integer"}, "c": {"type": "boolean"}}
+    item = {"type": "object", "properties": fields, "required": ["b", "c"], "additionalProperties": False}
+    grammar = Grammar.json_schema({"type": "array", "items": item, "minItems": 2, "maxItems": 3}, compact=True)
+    if embedded:
+        grammar = Grammar.lark(f"start: {grammar.lark_rule()}")
+    compiled = grammar.compile(vocabulary)
+    for seed in range(10):
+        text, whole = generate(vocabulary, compiled, seed)
+        assert not whole or text == json.dumps(json.loads(text))
+
+
 def test_a_grammar_ends_where_ends_are_ignored(vocabulary: GrammarVocabulary) -> None:
     compiled = Grammar.regex("a{1,3}").compile(vocabulary)
     for seed in range(6):

@@ -26,8 +26,8 @@ MAX_LARK_RULES = 2000  # the library recurses from rule to rule
 _STACK = 256 << 20  # bytes of stack (address space) for that recursion
 # Space between JSON's tokens, bounded: a model that falls into endless blanks would never end.
 _JSON_SPACE = r"[ \t\n\r]{1,64}"
-_JSON_OPTIONS = {"lenient": False, "coerce_one_of": False, "whitespace_flexible": True,
-                 "whitespace_pattern": _JSON_SPACE}  # fmt: skip
+_JSON_OPTIONS: dict[str, Any] = {"coerce_one_of": False, "whitespace_flexible": True, "whitespace_pattern": _JSON_SPACE}
+_COMPACT = {"coerce_one_of": False, "whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
 _LIMITS = {"max_items_in_row": 10_000, "step_max_items": 200_000, "initial_lexer_fuel": 5_000_000,
            "step_lexer_fuel": 1_000_000, "verbose_errors": False}  # fmt: skip
 _SHOWN = 300  # characters of a message of the library
@@ -36,17 +36,21 @@ _compiling = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """``source`` in the language of ``kind``; the whole text must match it."""
+    """``source`` in the language of ``kind``; the whole text must match it. ``compact``: JSON on one line."""
 
     kind: Kind
     source: str
+    compact: bool = False
 
     @classmethod
-    def json_schema(cls, schema: Mapping[str, Any] | bool) -> Grammar:
+    def json_schema(cls, schema: Mapping[str, Any] | bool, *, compact: bool = False) -> Grammar:
         """JSON that validates against a schema (https://json-schema.org). Raises InvalidGrammar for a schema that
-        nothing can meet, or that holds a keyword which cannot be enforced."""
+        nothing can meet, or that holds a keyword which cannot be enforced.
+
+        ``compact``: spaced as ``json.dumps`` does it; a model has no choice of white space then.
+        """
         checked = json_schema.checked(schema)
-        return cls("json_schema", json.dumps(checked, ensure_ascii=False))
+        return cls("json_schema", json.dumps(checked, ensure_ascii=False), compact)
 
     @classmethod
     def json_object(cls) -> Grammar:
@@ -89,7 +93,7 @@ class Grammar:
     def lark_rule(self) -> str:
         """This grammar as the right side of a rule of a Lark grammar."""
         if self.kind == "json_schema":
-            settings = {"x-guidance": {name: value for name, value in _JSON_OPTIONS.items() if name != "lenient"}}
+            settings = {"x-guidance": self.json_options()}
             return f"%json {json.dumps(json.loads(self.source) | settings, ensure_ascii=False)}"
         if self.kind == "regex":
             import llguidance
@@ -99,6 +103,10 @@ class Grammar:
             except ValueError as error:
                 raise InvalidGrammar("regex", self.source, _readable([str(error)])) from None
         return f"%lark {{\n{self.source}\n}}"
+
+    def json_options(self) -> dict[str, Any]:
+        """How the library is to space JSON."""
+        return _COMPACT if self.compact else _JSON_OPTIONS
 
     def compile(self, vocabulary: GrammarVocabulary) -> CompiledGrammar:
         """Ready for a tokenizer. Raises InvalidGrammar: not of its language, or matched by no text of the model."""
@@ -126,7 +134,8 @@ class CompiledGrammar:
         self.vocabulary = vocabulary
         matcher = llguidance.LLMatcher
         if grammar.kind == "json_schema":
-            source = matcher.grammar_from_json_schema(grammar.source, overrides=_JSON_OPTIONS)  # type: ignore[arg-type]
+            options: Any = {"lenient": False, **grammar.json_options()}
+            source = matcher.grammar_from_json_schema(grammar.source, overrides=options)
         elif grammar.kind == "regex":
             source = matcher.grammar_from_regex(grammar.source)
         else:
