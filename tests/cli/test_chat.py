@@ -101,6 +101,19 @@ def test_input_that_is_none_is_refused(say: Any, data: bytes, said: str) -> None
         say(data)
 
 
+def test_without_an_input_there_is_no_conversation(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    llm, _ = echo_llm(folder, SAYS)
+    monkeypatch.setattr(sys, "stdin", None)
+    with llm:
+        Conversation(llm, {}).run()
+    assert capfd.readouterr().out == ""
+
+
+def test_half_characters_of_the_command_line_do_no_harm(say: Any) -> None:
+    out, _, _ = say("x\n", system="caf\udce9")
+    assert out == f"{SAYS}\n"
+
+
 def test_what_the_model_writes_does_not_drive_the_terminal(say: Any) -> None:
     out, _, _ = say("x\n", says="a\x1b[31mb")
     assert out == "a\\x1b[31mb\n"

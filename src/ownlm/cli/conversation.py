@@ -41,7 +41,7 @@ class Conversation:
         self._settings = settings
         self._system = system
         self._messages: list[dict[str, str]] = []
-        self._terminal = sys.stdin.isatty()
+        self._terminal = sys.stdin is not None and sys.stdin.isatty()
         self._reset(system)
 
     def run(self) -> None:
@@ -174,10 +174,13 @@ def _typed() -> Iterator[str]:
             return
         except KeyboardInterrupt:
             note("\n/exit or Ctrl-D ends")
+        except UnicodeDecodeError:
+            note("that was not UTF-8: it is not sent")
 
 
 def _piped() -> Iterator[str]:
-    for number, line in enumerate(sys.stdin.buffer, 1):
+    lines = () if sys.stdin is None else sys.stdin.buffer  # None: closed by whoever started us
+    for number, line in enumerate(lines, 1):
         try:
             yield line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:

@@ -70,6 +70,9 @@ class LLM:
         """
         from ownlm.engine.loading import load
 
+        for name, value, least in (("max_running", max_running, 1), ("max_waiting", max_waiting, 0)):
+            if type(value) is not int or value < least:
+                raise InvalidSetting(name, value, f"give a number of requests, {least} or more")
         loaded = load(model, context=context, cache_tokens=cache_tokens, ops=ops, on_progress=on_progress)
         self._begin(loaded, max_running, max_waiting)
 
