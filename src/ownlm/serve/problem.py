@@ -16,20 +16,24 @@ from ownlm.errors import (
     DocumentTooLarge,
     EngineBusy,
     EngineClosed,
+    InvalidGrammar,
     InvalidSetting,
     NotFound,
     OwnLMError,
     PromptTooLong,
     StoreBusy,
     StoreFull,
+    TemplateError,
     UnreadableDocument,
     UsageError,
 )
 
 RETRY_SECONDS = 2
+SHOWN = 600  # characters of a message; a value that it names may have millions
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 _BY_STATUS = {
+    400: "invalid_json",
     401: "invalid_api_key",
     404: "not_found",
     405: "method_not_allowed",
@@ -50,6 +54,8 @@ class Problem(HTTPException):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        if len(message) > SHOWN:
+            message = f"{message[: SHOWN * 2 // 3]} ... {message[-SHOWN // 3 :]}"
         super().__init__(status, message, dict(headers) if headers else None)
         self.message = message
         self.param = param
@@ -76,6 +82,10 @@ def from_error(error: OwnLMError, param: str | None = None) -> Problem:
             return Problem(400, message, code="invalid_value", param=param or error.setting)
         case PromptTooLong():
             return Problem(400, message, code="context_length_exceeded", param=param or "messages")
+        case InvalidGrammar():
+            return Problem(400, message, code="invalid_grammar", param=param)
+        case TemplateError():
+            return Problem(400, message, code="template_failed", param=param or "messages")
         case EngineBusy():
             return Problem(429, message, code="rate_limit_exceeded", headers=retry)
         case EngineClosed():

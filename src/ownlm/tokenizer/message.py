@@ -15,6 +15,7 @@ Part = Mapping[str, Any]
 _REASONING = ("reasoning", "reasoning_content", "thinking")
 _KNOWN = {"role", "content", "tool_calls", "tool_call_id", "name", *_REASONING}
 _EMPTY = {"refusal", "annotations", "audio", "function_call"}  # clients send these back with nothing in them
+FIELDS = frozenset(_KNOWN | _EMPTY)
 
 
 @dataclass(frozen=True, slots=True)

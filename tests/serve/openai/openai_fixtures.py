@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -67,8 +68,15 @@ class Served:
 
 
 def run_server(folder: Path, **settings: object) -> Iterator[Served]:
+    with LLM(folder, context=1024) as llm, serving_llm(llm, **settings) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serving_llm(llm: LLM, **settings: object) -> Iterator[Served]:
+    """A server on a free port. The model is the caller's."""
     chosen = Settings(port=0, **settings)  # type: ignore[arg-type]
-    with LLM(folder, context=1024) as llm, bind(chosen) as listener:
+    with bind(chosen) as listener:
         listener.listen(2048)
         uvicorn = server(None, chosen, llm)
         thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [listener]}, daemon=True)

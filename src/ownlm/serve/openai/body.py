@@ -10,6 +10,7 @@ from ownlm.engine.grammar import Grammar
 from ownlm.engine.llm import LLM
 from ownlm.serve.openai.schema import Open, SamplingBody
 from ownlm.serve.problem import Problem
+from ownlm.tokenizer.message import FIELDS
 
 _PLAIN = (
     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "seed",
@@ -25,10 +26,17 @@ def check_model(given: str | None, llm: LLM) -> None:
 
 def unknown_fields(body: Open, lenient: bool) -> list[str]:
     """Warnings about fields that are not understood; without ``lenient`` the first is refused."""
-    names = sorted(_unknown(body, ""))
+    messages = getattr(body, "messages", None) or []
+    inside = [f"messages[{index}].{name}" for index, message in enumerate(messages) for name in message.keys() - FIELDS]
+    names = sorted([*_unknown(body, ""), *inside])
     if names and not lenient:
         raise Problem(400, f"Unknown parameter: {names[0]}", code="unknown_parameter", param=names[0])
     return [f"{name} is not understood here and was left aside" for name in names]
+
+
+def known_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages without fields that are not understood: those are in the warnings."""
+    return [{name: value for name, value in message.items() if name in FIELDS} for message in messages]
 
 
 def _unknown(value: Any, at: str) -> list[str]:

@@ -11,13 +11,15 @@ from fastapi.responses import JSONResponse
 
 from ownlm.engine.llm import LLM
 from ownlm.serve.openai.answer_form import form_of, wanted
-from ownlm.serve.openai.body import check_model, sampling, unknown_fields
+from ownlm.serve.openai.body import check_model, known_messages, sampling, unknown_fields
 from ownlm.serve.openai.chat_answer import ChatAnswer
 from ownlm.serve.openai.schema import ChatBody
 from ownlm.serve.openai.sse import Stream
 from ownlm.serve.problem import Problem
 from ownlm.serve.settings import Settings
 from ownlm.serve.work import Gate, Stop, while_connected
+
+NO_VARIABLES = {"self", "messages", "tools", "template", "loss_mask", "add_generation_prompt"}
 
 
 def router(llm: LLM, settings: Settings, gate: Gate) -> APIRouter:
@@ -45,7 +47,12 @@ def _begin(llm: LLM, settings: Settings, body: ChatBody) -> ChatAnswer:
         found["logprobs"] = body.top_logprobs or 0
     tools = wanted(body)
     warnings += _check_template(llm, body, bool(tools))
-    rendered = llm.render([_message(message) for message in body.messages], tools, **(body.chat_template_kwargs or {}))
+    variables = body.chat_template_kwargs or {}
+    for name in variables.keys() & NO_VARIABLES:
+        where = f"chat_template_kwargs.{name}"
+        raise Problem(400, f"{where} is no variable of a template", code="invalid_value", param=where)
+    messages = [_message(message) for message in known_messages(body.messages)]
+    rendered = llm.render(messages, tools, **variables)
     form, found["grammar"] = form_of(llm, body, rendered.text, found.get("grammar"))
     generations = llm.start(rendered.ids, llm.params(**found), body.n or 1, skip_special=not form.marked)
     return ChatAnswer(

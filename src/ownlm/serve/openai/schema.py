@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ownlm.serve.schema import Text
+from ownlm.serve.openai.plain import plain
 
 MAX_CHOICES = 16
 MAX_TOP = 20
@@ -35,6 +35,15 @@ class Open(BaseModel):
     def unknown(self) -> list[str]:
         """Fields that are not of this object."""
         return sorted(self.model_extra or ())
+
+
+class Request(Open):
+    """A whole body."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        return plain(value)
 
 
 class StreamOptions(Open):
@@ -95,7 +104,7 @@ class ResponseFormat(Open):
         return self
 
 
-class SamplingBody(Open):
+class SamplingBody(Request):
     """What chat and plain completions have in common."""
 
     model: str = Field(description="The id that ``/v1/models`` lists; another gives 404.")
@@ -193,7 +202,7 @@ class CompletionBody(SamplingBody):
     """POST /v1/completions."""
 
     prompt: Annotated[Any, Field(description="A text, token ids of this model, or a list of either.")]
-    suffix: Text | None = Field(None, description="Fill in the middle, for models that have its tokens; else 400.")
+    suffix: str | None = Field(None, description="Fill in the middle, for models that have its tokens; else 400.")
     echo: bool | None = Field(
         None, description="The prompt in front of the answer; with ``logprobs``, the prompt's too."
     )
@@ -211,16 +220,16 @@ class CompletionBody(SamplingBody):
         return self
 
 
-class TokenizeBody(Open):
+class TokenizeBody(Request):
     """POST /tokenize."""
 
     model: str | None = Field(None, description="The model's id, if given.")
-    prompt: Text | None = Field(None, description="The text. Give it or ``messages``.")
+    prompt: str | None = Field(None, description="The text. Give it or ``messages``.")
     messages: list[dict[str, Any]] | None = Field(None, description="A conversation, as the chat template renders it.")
     add_special_tokens: bool = Field(True, description="With the tokens that the model wants around a text.")
 
 
-class DetokenizeBody(Open):
+class DetokenizeBody(Request):
     """POST /detokenize."""
 
     model: str | None = Field(None, description="The model's id, if given.")
