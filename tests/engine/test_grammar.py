@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,25 @@ print(grammar.Grammar.lark(rules).compile(vocabulary).matcher().allowed().sum() 
         capture_output=True, text=True,
     )  # fmt: skip
     assert found.stdout == "True\n", (found.returncode, found.stderr)
+
+
+def test_a_stack_that_memory_does_not_have_is_asked_for_smaller(
+    vocabulary: GrammarVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, refused = threading.Thread.start, []
+
+    def poor(self: threading.Thread) -> None:
+        if threading.stack_size() > 100 << 20:
+            refused.append(self)
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", poor)
+    assert Grammar.regex("a").compile(vocabulary).matcher().allowed().any() and len(refused) == 1
+    monkeypatch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("none")))
+    with pytest.raises(OwnLMError, match="memory"):
+        Grammar.regex("a").compile(vocabulary)
+    assert threading.stack_size() == 0
 
 
 def test_what_must_follow_is_spelled_as_the_tokenizer_spells(vocabulary: GrammarVocabulary) -> None:

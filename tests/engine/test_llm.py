@@ -142,6 +142,13 @@ def test_special_tokens_are_shown_where_asked(folder: Path) -> None:
         assert llm.generate("x", max_tokens=2, temperature=0, skip_special=False).text == "<|im_start|>" * 2
 
 
+def test_a_stop_string_that_is_a_special_token_stops(folder: Path) -> None:
+    with noise_llm(folder, favour={"<|im_start|>": 100.0}) as llm:
+        output = llm.generate("x", max_tokens=9, temperature=0, stop=["zzz", "<|im_start|>"])
+        assert (output.text, output.completion_tokens, output.finish_reason) == ("", 1, "stop")
+        assert llm.generate("x", max_tokens=9, temperature=0, stop=["zzz"]).finish_reason == "length"
+
+
 def test_many_threads_share_it(llm: LLM) -> None:
     expected = llm.generate("the fox", seed=1, max_tokens=15).text
     with ThreadPoolExecutor(16) as pool:

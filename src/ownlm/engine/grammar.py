@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from ownlm.engine import json_schema
 from ownlm.engine.grammar_vocabulary import GrammarVocabulary as GrammarVocabulary
-from ownlm.errors import InvalidGrammar
+from ownlm.errors import InvalidGrammar, OwnLMError
 
 Kind = Literal["json_schema", "regex", "lark"]
 MAX_CHARACTERS = 1 << 18
 MAX_LARK_RULES = 2000  # the library recurses from rule to rule
-_STACK = 256 << 20  # bytes of stack (address space) for that recursion
+_STACKS = (256 << 20, 32 << 20)  # bytes of stack (address space) for that recursion; the less where memory is limited
 # Space between JSON's tokens, bounded: a model that falls into endless blanks would never end.
 _JSON_SPACE = r"[ \t\n\r]{1,64}"
 _JSON_OPTIONS: dict[str, Any] = {"coerce_one_of": False, "whitespace_flexible": True, "whitespace_pattern": _JSON_SPACE}
@@ -214,14 +214,25 @@ def _with_stack(work: Callable[[], CompiledGrammar]) -> CompiledGrammar:
         except BaseException as error:  # raised again below
             failed.append(error)
 
-    with _compiling:
-        before = threading.stack_size(_STACK)
-        try:
-            thread = threading.Thread(target=run, name="ownlm-grammar")
-            thread.start()
-        finally:
-            threading.stack_size(before)
+    thread = _started(run)
     thread.join()
     if failed:
         raise failed[0]
     return done[0]
+
+
+def _started(run: Callable[[], None]) -> threading.Thread:
+    with _compiling:
+        before = threading.stack_size()
+        try:
+            for size in _STACKS:
+                threading.stack_size(size)
+                thread = threading.Thread(target=run, name="ownlm-grammar")
+                try:
+                    thread.start()
+                    return thread
+                except RuntimeError:  # no room for such a stack
+                    continue
+        finally:
+            threading.stack_size(before)
+    raise OwnLMError("there is no memory left to compile a grammar: try again later")

@@ -13,8 +13,8 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from ownlm.engine.block_table import Owner
@@ -201,6 +201,7 @@ class LLM:
 
         Raises PromptTooLong, InvalidSetting, EngineBusy or EngineClosed.
         """
+        params = self._special_stops(params)
         handles = self.engine.submit_many(prompt_ids, [params] * n, priority=priority, owners=owners)
         ends = self.engine.eos_ids | {*params.stop_token_ids}
         return [
@@ -227,10 +228,14 @@ class LLM:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _special_stops(self, params: SamplingParams) -> SamplingParams:
+        """A stop string that is a special token stands in no text: that token is to stop."""
+        tokenizer = self.tokenizer
+        found = [id_ for stop in params.stop if (id_ := tokenizer.id_of(stop)) in tokenizer.special_ids]
+        return replace(params, stop_token_ids=(*params.stop_token_ids, *found)) if found else params
 
     def __del__(self) -> None:
         # One that is dropped frees its memory; answers under way refer to it.
