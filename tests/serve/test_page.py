@@ -413,11 +413,11 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("theme", [0, 1, 2])
+@pytest.mark.parametrize("theme", [0, 1])
 def test_text_has_the_contrast_that_wcag_asks_for(theme: int) -> None:
     css = (Path(__file__).parents[2] / "src/ownlm/serve/ui/app.css").read_text()
-    block = css.split("--paper:")[theme + 1]
-    colours = {"paper": re.match(r" (#\w{6})", block)[1], **dict(re.findall(r"--([\w-]+): (#\w{6})", block))}
+    found = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\);", css)
+    colours = {name: both[theme] for name, *both in found}
     pairs = [(ink, ground) for ink in ("ink", "soft", "faint", "accent", "danger") for ground in ("paper", "surface")]
     pairs += [("accent-ink", "accent"), ("mark-ink", "mark"), ("soft", "sunken"), ("danger", "danger-wash")]
     for ink, ground in [*pairs, ("accent", "accent-wash"), ("soft", "accent-wash")]:

@@ -1,36 +1,12 @@
-// An answer: quotations, each with the place it comes from; or, plainly, that there is none.
+// An answer: quotations, each with the place it comes from; or what a model wrote; or, plainly, that there is none.
 
-import { byId, el, fileName, plural, sentence } from "./dom.js";
-import { openSource } from "./source.js";
-import { setScope } from "./scope.js";
+import { citeButton, removed, wasRemoved, whole } from "./cite.js";
+import { byId, el, plural, sentence } from "./dom.js";
+import { sources, statement } from "./written.js";
 
 const section = byId("answer");
 
-const place = (cited) => {
-  const heading = cited.heading?.length ? cited.heading[cited.heading.length - 1] : "";
-  const title = cited.title || fileName(cited.document);
-  return [title, heading === title ? "" : heading, cited.page ? `page\u00a0${cited.page}` : ""].filter(Boolean);
-};
-
-function show(button, citation) {
-  for (const other of section.querySelectorAll("[aria-current]")) other.removeAttribute("aria-current");
-  button.setAttribute("aria-current", "true");
-  openSource(wasRemoved(citation) ? { document: citation.document } : citation, { onScope: setScope });
-}
-
-function citeButton(citation) {
-  const [title, ...where] = place(citation);
-  const button = el("button", { type: "button", class: "cite", title: citation.document, onclick: () => show(button, citation) },
-    el("span", { class: "cite-title" }, title),
-    ...where.map((part) => el("span", { class: "cite-where" }, part)));
-  return button;
-}
-
 const ROW = /^[^|\n:]+: [^|\n]*(?: \| [^|\n:]+: [^|\n]*)+$/;
-
-/** The ledger keeps the digest of what it quoted from a document that was removed, and not its words. */
-const wasRemoved = (span) => span.sha256 !== undefined;
-const removed = () => el("blockquote", { class: "redacted" }, "This text was removed together with its document.");
 
 /** A quotation, to the letter. In a table's row ("Header: value | Header: value") the headers step back. */
 function quotation({ text, citations }) {
@@ -50,32 +26,38 @@ export function begin(question) {
 export function addClaim(claim) {
   section.append(el("figure", { class: "claim" },
     quotation(claim),
-    el("figcaption", {}, ...claim.citations.map(citeButton))));
+    el("figcaption", {}, ...claim.citations.map((citation) => citeButton(citation)))));
 }
 
-/** What comes after the claims: notes, the passages that were read, when it was. */
+/** What a model wrote; `passages` are what its numbers stand for. */
+export function addStatement(claim, passages) {
+  section.append(statement(claim, passages));
+}
+
+/** What comes after the claims: sources, notes, the passages that were read, when it was. */
 export function finish(answer, { when } = {}) {
+  const written = answer.mode === "generate";
   if (answer.abstained) {
     section.append(el("div", { class: "none" },
       el("p", { class: "none-head" }, "Your documents do not seem to answer this."),
       el("p", { class: "none-text" }, answer.passages.length
-        ? "Nothing is quoted, because no passage answers it well enough. These come nearest."
+        ? `${written ? "Nothing was written" : "Nothing is quoted"}, because no passage answers it well enough. These come nearest.`
         : "Nothing in them comes near it.")));
     section.append(...answer.passages.slice(0, 5).map((passage) => passageItem(passage)));
   }
+  if (written) section.append(sources(answer.claims, answer.passages));
   if (answer.notes.length) section.append(el("ul", { class: "notes" }, ...answer.notes.map((note) => el("li", {}, sentence(note)))));
   if (!answer.abstained && answer.passages.length) {
     section.append(el("details", { class: "read" },
       el("summary", {}, `${plural(answer.passages.length, "passage")} read for this answer`),
-      ...answer.passages.map((passage) => passageItem(passage))));
+      ...answer.passages.map((passage, index) => passageItem(passage, written ? index + 1 : 0))));
   }
   if (when) section.append(el("p", { class: "when" }, `Answered ${when}`));
 }
 
-function passageItem(passage) {
-  const citation = { ...passage, quote: passage.text };
+function passageItem(passage, number) {
   const text = !wasRemoved(passage) ? el("blockquote", {}, passage.text.replace(/\n\s*\n/g, "\n")) : removed();
-  return el("figure", { class: "passage" }, text, el("figcaption", {}, citeButton(citation)));
+  return el("figure", { class: "passage" }, text, el("figcaption", {}, citeButton(whole(passage), number)));
 }
 
 export function fail(message) {
@@ -86,5 +68,5 @@ export function fail(message) {
 export function summary(answer) {
   if (answer.abstained) return "Your documents do not seem to answer this.";
   const documents = new Set(answer.claims.flatMap((claim) => claim.citations.map((citation) => citation.document)));
-  return `${plural(answer.claims.length, "quotation")} from ${plural(documents.size, "document")}.`;
+  return `${plural(answer.claims.length, answer.mode === "generate" ? "statement" : "quotation")} from ${plural(documents.size, "document")}.`;
 }

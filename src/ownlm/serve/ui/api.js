@@ -57,14 +57,18 @@ export async function* events(path, body, signal) {
       if (found[0] === "done") return;
     }
   }
-  throw new Refusal(0, { message: "The answer broke off: the server stopped while it was sending." });
+  throw broken();
 }
+
+const broken = () => new Refusal(0, { message: "The answer broke off: the server stopped while it was sending." });
 
 async function* chunks(stream) {
   const reader = stream.getReader();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((error) => {
+        throw error.name === "AbortError" ? error : broken();
+      });
       if (done) return;
       yield value;
     }
@@ -80,5 +84,8 @@ function parse(block) {
     if (line.startsWith("event: ")) name = line.slice(7);
     else if (line.startsWith("data: ")) data += line.slice(6);
   }
-  return data ? [name, JSON.parse(data)] : null;
+  if (data === "[DONE]") return ["done", null]; // OpenAI's way
+  if (!data) return null;
+  const value = JSON.parse(data);
+  return name === "message" && value.error ? ["error", value.error] : [name, value];
 }

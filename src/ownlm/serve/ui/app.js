@@ -1,12 +1,15 @@
 // Puts the parts together: buttons, keys, the theme, and what is there at the start.
 
-import { say } from "./ask.js";
+import { say, stopWriting } from "./ask.js";
+import { stopTalking } from "./chat.js";
 import { byId } from "./dom.js";
 import "./drop.js";
 import { openDocuments, refresh } from "./documents.js";
 import { openHistory } from "./history.js";
 import * as panel from "./panel.js";
 import { setLimit, setShow } from "./uploads.js";
+import * as view from "./view.js";
+import { meet } from "./writer.js";
 
 byId("open-documents").addEventListener("click", openDocuments);
 byId("open-history").addEventListener("click", openHistory);
@@ -26,19 +29,24 @@ byId("theme").addEventListener("click", () => {
 addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
   const typing = event.target.closest?.("input, textarea, [contenteditable]");
-  if (event.key === "Escape") panel.close();
+  if (event.key === "Escape") {
+    const inPanel = byId("panel").contains(event.target);
+    if (inPanel || !(view.view() === "chat" ? stopTalking() : stopWriting())) panel.close();
+  }
   else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
     if (byId("main").inert) panel.close();
-    byId("question").focus();
-    byId("question").select();
+    view.box().focus();
+    view.box().select();
   }
 });
 
 try {
   setLimit((await refresh()).limits.upload_bytes);
+  await meet();
+  view.settle();
 } catch (error) {
   say(error.message);
 }
 document.body.dataset.ready = "true";
-if (matchMedia("(hover: hover)").matches) byId("question").focus();
+if (matchMedia("(hover: hover)").matches) view.box().focus();

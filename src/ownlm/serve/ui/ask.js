@@ -4,13 +4,17 @@ import { events } from "./api.js";
 import * as answer from "./answer.js";
 import { byId, icon } from "./dom.js";
 import { scoped } from "./scope.js";
+import { show } from "./view.js";
+import { measure, mode } from "./writer.js";
+import { endDraft, write } from "./written.js";
 
-const STAGES = { retrieving: "Searching your documents", reading: "Reading what was found" };
+const STAGES = { retrieving: "Searching your documents", reading: "Reading what was found", writing: "Writing" };
 
 const box = byId("question");
 const send = byId("send");
 const status = byId("status");
 let running = null;
+let writing = false;
 let last = "";
 
 /** Say where things stand. What the page shows anyway is only for those who hear it. */
@@ -33,6 +37,7 @@ function settle() {
 
 /** Show the page with an answer on it instead of the greeting. */
 export function leaveStart() {
+  show("ask");
   byId("main").classList.remove("start");
   byId("welcome").hidden = true;
 }
@@ -45,11 +50,20 @@ async function ask(question) {
   leaveStart();
   answer.begin(question);
   say(`${STAGES.retrieving}…`);
+  const body = { question, documents: scoped(), mode: mode() };
+  writing = body.mode === "generate";
+  let passages = [];
   try {
-    for await (const [name, data] of events("/api/ask", { question, documents: scoped() }, mine.signal)) {
+    for await (const [name, data] of events("/api/ask", body, mine.signal)) {
       if (name === "stage") say(`${STAGES[data.stage] ?? data.stage}…`);
+      else if (name === "text") write(data.text);
+      else if (name === "passages") {
+        passages = data.passages;
+        endDraft({ keep: false });
+      } else if (name === "claim" && writing) answer.addStatement(data, passages);
       else if (name === "claim") answer.addClaim(data);
       else if (name === "done") {
+        if (writing) measure();
         answer.finish(data);
         say(answer.summary(data), { shown: false });
         last = question;
@@ -59,12 +73,20 @@ async function ask(question) {
     }
   } catch (error) {
     if (running !== mine) return;
+    endDraft({ keep: true });
     say("");
     answer.fail(error.name === "AbortError" ? "Stopped." : error.message);
   } finally {
     if (running === mine) running = null;
     settle();
   }
+}
+
+/** Stop what the model is writing; whether there was anything to stop. */
+export function stopWriting() {
+  if (!running || !writing) return false;
+  running.abort();
+  return true;
 }
 
 byId("ask").addEventListener("submit", (event) => {

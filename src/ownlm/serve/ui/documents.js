@@ -39,12 +39,17 @@ export async function refresh() {
   return page;
 }
 
+/** What an answer is: the model's words only where that was chosen. */
+const promise = (from, end) => el("p", { class: "promise" },
+  el("span", { class: "when-quoting" }, `Answers are quoted word for word${from}, each with its source${end}`),
+  el("span", { class: "when-writing" }, `Answers are written by the model${from}, each statement with its sources${end}`));
+
 function invitation() {
   return [
     el("button", { type: "button", class: "invite", onclick: chooseFiles }, icon("drop"),
       el("span", { class: "invite-head" }, "Drop your documents here"),
       el("span", { class: "invite-text" }, "or choose files: PDF, Word, slides, spreadsheets, web pages, EPUB, text, code")),
-    el("p", { class: "promise" }, "Answers are quoted word for word, each with its source. Nothing is sent anywhere else."),
+    promise("", ". Nothing is sent anywhere else."),
   ];
 }
 
@@ -55,7 +60,7 @@ function shelf(page) {
   const rest = page.indexed - page.documents.length;
   if (rest > 0) titles.push(el("li", {}, el("button", { type: "button", class: "chip faint", onclick: openDocuments }, `${rest.toLocaleString()} more`)));
   return [
-    el("p", { class: "promise" }, `Answers are quoted word for word from ${plural(page.indexed, "document")}, each with its source.`),
+    promise(` from ${plural(page.indexed, "document")}`, "."),
     el("ul", { class: "chips" }, ...titles),
   ];
 }

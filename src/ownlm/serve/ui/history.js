@@ -52,7 +52,10 @@ async function show(id) {
     const entry = await get(`/api/ledger/${encodeURIComponent(id)}`);
     leaveStart();
     answer.begin(entry.question);
-    entry.answer.claims.forEach(answer.addClaim);
+    for (const claim of entry.answer.claims) {
+      if (entry.answer.mode === "generate") answer.addStatement(claim, entry.answer.passages);
+      else answer.addClaim(claim);
+    }
     const moment = new Date(entry.created * 1000);
     answer.finish(entry.answer, { when: `${day.format(moment)}, ${time.format(moment)}` });
     say(answer.summary(entry.answer), { shown: false });

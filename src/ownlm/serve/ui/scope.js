@@ -1,6 +1,7 @@
 // Which documents a question is asked of: all, or one.
 
 import { byId, fileName } from "./dom.js";
+import { show } from "./view.js";
 
 let scope = null;
 
@@ -10,6 +11,7 @@ export function setScope(document) {
   scope = document;
   byId("scope").hidden = scope === null;
   byId("scope-title").textContent = scope ? scope.title || fileName(scope.name) : "";
+  show("ask");
   byId("question").focus();
 }
 
