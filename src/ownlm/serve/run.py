@@ -16,6 +16,7 @@ import uvicorn
 
 from ownlm.errors import InvalidSetting
 from ownlm.serve.app import create_app
+from ownlm.serve.descriptors import allow_many
 from ownlm.serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def serve(
     Library and model stay open: they are the caller's. Raises InvalidSetting when the address cannot be had.
     """
     listener = listener or bind(settings)
+    allow_many()
     if llm is not None:
         sys.setswitchinterval(SWITCH_SECONDS)
     with contextlib.closing(listener), _ending_quietly():
