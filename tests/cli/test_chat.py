@@ -19,6 +19,7 @@ import pytest
 from llm_fakes import echo_llm, tokenizer
 from ownlm.cli import main
 from ownlm.cli.conversation import Conversation
+from ownlm.errors import OwnLMError, PromptTooLong
 from tiny_llm import write_tiny_llm
 
 Run = Callable[..., tuple[int, str, str]]
@@ -117,6 +118,22 @@ def test_half_characters_of_the_command_line_do_no_harm(say: Any) -> None:
 def test_what_the_model_writes_does_not_drive_the_terminal(say: Any) -> None:
     out, _, _ = say("x\n", says="a\x1b[31mb")
     assert out == "a\\x1b[31mb\n"
+
+
+def test_an_error_ends_a_piped_conversation_and_not_one_in_a_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    llm, _ = echo_llm(folder, SAYS)
+    with llm:
+        talk = Conversation(llm, {"max_tokens": 5000})  # more than the context
+        with pytest.raises(PromptTooLong):
+            talk._answer("x")
+        talk._terminal = True
+        talk._answer("x")
+        assert "4096" in (said := capfd.readouterr().err) and "/reset begins" in said
+        monkeypatch.setattr(llm, "stream_chat", lambda *_, **__: (_ for _ in ()).throw(OwnLMError("the model failed")))
+        talk._answer("x")
+        assert capfd.readouterr().err == "the model failed\n" and not talk._messages
 
 
 def test_an_answer_that_is_cut_says_so(folder: Path, monkeypatch: Any, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ownlm.cli.output import counted, note, visible, write
-from ownlm.errors import PromptTooLong, UsageError
+from ownlm.errors import OwnLMError, PromptTooLong, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -84,17 +84,12 @@ class Conversation:
         started = time.perf_counter()
         try:
             generation = self._llm.stream_chat([*self._messages, asked], **self._settings)
-        except PromptTooLong as error:
+            answer, first = self._stream(generation)
+        except OwnLMError as error:
             if not self._terminal:
                 raise
-            note(f"{error}; /reset begins a new conversation")
+            note(f"{error}; /reset begins a new conversation" if isinstance(error, PromptTooLong) else str(error))
             return
-        except UsageError as error:
-            if not self._terminal:
-                raise
-            note(str(error))
-            return
-        answer, first = self._stream(generation)
         ended = time.perf_counter()
         self._messages += [asked, {"role": "assistant", "content": answer}]
         note(f"[{_speed(generation, self._llm.context, first - started, ended - first)}]")
