@@ -9,7 +9,8 @@ from typing import Any
 from ownlm.engine.grammar import Grammar
 from ownlm.engine.llm import LLM
 from ownlm.serve.openai.reasoning import CLOSE, OPEN, Reasoning, Thoughts, reasoning_of
-from ownlm.serve.openai.schema import ChatBody, Function, NamedTool
+from ownlm.serve.openai.schema import ChatBody
+from ownlm.serve.openai.schema_parts import Function, NamedTool
 from ownlm.serve.openai.spelling import Spelling, spelling_of
 from ownlm.serve.openai.tools import Choice, Part, Reader, rules
 from ownlm.serve.problem import Problem

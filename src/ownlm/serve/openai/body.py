@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from ownlm.engine.grammar import Grammar
 from ownlm.engine.llm import LLM
-from ownlm.serve.openai.schema import Open, SamplingBody
+from ownlm.serve.openai.schema import SamplingBody
+from ownlm.serve.openai.schema_parts import Open
 from ownlm.serve.problem import Problem
 from ownlm.tokenizer.message import FIELDS
 

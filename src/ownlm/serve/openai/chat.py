@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ownlm.engine.llm import LLM
+from ownlm.errors import InvalidGrammar
 from ownlm.serve.openai.answer_form import form_of, wanted
 from ownlm.serve.openai.body import check_model, known_messages, sampling, unknown_fields
 from ownlm.serve.openai.chat_answer import ChatAnswer
 from ownlm.serve.openai.schema import ChatBody
 from ownlm.serve.openai.sse import Stream
-from ownlm.serve.problem import Problem
+from ownlm.serve.problem import Problem, from_error
 from ownlm.serve.settings import Settings
 from ownlm.serve.work import Gate, Stop, while_connected
 
@@ -53,8 +54,13 @@ def _begin(llm: LLM, settings: Settings, body: ChatBody) -> ChatAnswer:
         raise Problem(400, f"{where} is no variable of a template", code="invalid_value", param=where)
     messages = [_message(message) for message in known_messages(body.messages)]
     rendered = llm.render(messages, tools, **variables)
-    form, found["grammar"] = form_of(llm, body, rendered.text, found.get("grammar"))
-    generations = llm.start(rendered.ids, llm.params(**found), body.n or 1, skip_special=not form.marked)
+    try:
+        form, found["grammar"] = form_of(llm, body, rendered.text, found.get("grammar"))
+        params = llm.params(**found)
+    except InvalidGrammar as error:
+        given = (name for name in ("grammar", "regex", "response_format", "tools") if getattr(body, name) is not None)
+        raise from_error(error, next(given)) from error
+    generations = llm.start(rendered.ids, params, body.n or 1, skip_special=not form.marked)
     return ChatAnswer(
         id=f"chatcmpl-{uuid.uuid4().hex}",
         created=int(time.time()),

@@ -10,19 +10,8 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from ownlm.serve.openai.schema import (
-    ChatBody,
-    CompletionBody,
-    DetokenizeBody,
-    Function,
-    JsonSchema,
-    NamedTool,
-    ResponseFormat,
-    SamplingBody,
-    StreamOptions,
-    TokenizeBody,
-    Tool,
-)
+from ownlm.serve.openai.schema import ChatBody, CompletionBody, DetokenizeBody, SamplingBody, TokenizeBody
+from ownlm.serve.openai.schema_parts import Function, JsonSchema, NamedTool, ResponseFormat, StreamOptions, Tool
 from ownlm.serve.schema import EmbeddingsBody
 
 ROUTES: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -36,7 +25,8 @@ PARTS: tuple[type[BaseModel], ...] = (StreamOptions, ResponseFormat, JsonSchema,
 # OpenAI's fields that are not in our schema, so that a reader finds the word.
 REFUSED = {
     "POST /v1/chat/completions": (
-        "audio", "function_call", "functions", "prediction", "reasoning_effort", "verbosity", "web_search_options",
+        "audio", "function_call", "functions", "moderation", "prediction", "prompt_cache_options",
+        "prompt_cache_retention", "reasoning_effort", "verbosity", "web_search_options",
     ),
 }  # fmt: skip
 _EMBEDDINGS = {
@@ -53,7 +43,10 @@ What `ownlm serve` does with every field of OpenAI's API. This table is made fro
 (`python -m ownlm.serve.openai.compatibility`), and a test holds it up to date.
 
 A field that is not listed is refused with status 400 and the code `unknown_parameter`. With `--lenient` it is left
-aside and named in the answer's `warnings`. Nothing is silently ignored.
+aside and named in the answer's `warnings`. Nothing is silently ignored. A field that is null counts as not given.
+
+Answers carry two fields beyond OpenAI's: `warnings` where there are any, and `reasoning_content` (in a stream's
+`delta` too) for what a reasoning model thought before its answer.
 
 Further routes: `GET /v1/models`, `GET /v1/models/{id}`, `GET /health`, `GET /metrics` (Prometheus).
 """
@@ -87,7 +80,7 @@ def _rows(body: type[BaseModel]) -> Iterator[str]:
     own = body.model_fields
     shared = SamplingBody.model_fields if issubclass(body, SamplingBody) else {}
     for name in (*(name for name in own if name not in shared), *shared):
-        text = own[name].description or _EMBEDDINGS.get(name) or "Honoured."
+        text = own[name].description or _EMBEDDINGS[name]
         shown = own[name].alias or name
         yield f"| `{shown}` | {text.replace('``', '`').replace('|', '/')} |"
 

@@ -14,12 +14,13 @@ from fastapi.responses import JSONResponse
 from ownlm.engine.generation import Delta, Generation
 from ownlm.engine.llm import LLM
 from ownlm.engine.request import TokenOut
+from ownlm.errors import PromptTooLong
 from ownlm.serve.openai.body import check_model, sampling, unknown_fields
 from ownlm.serve.openai.generations import pieces
 from ownlm.serve.openai.objects import Json, PlainLogprobs, total_usage
 from ownlm.serve.openai.schema import MAX_PROMPTS, CompletionBody
 from ownlm.serve.openai.sse import Stream
-from ownlm.serve.problem import Problem
+from ownlm.serve.problem import Problem, from_error
 from ownlm.serve.settings import Settings
 from ownlm.serve.work import Gate, Stop, while_connected
 
@@ -73,10 +74,12 @@ def _prepare(llm: LLM, settings: Settings, body: CompletionBody) -> _Prepared:
     try:
         for ids in prompts:
             generations += llm.start(ids, params, body.n or 1)
-    except Exception:
-        for generation in generations:
-            generation.cancel()
-        raise
+    except PromptTooLong as error:
+        raise from_error(error, "prompt") from error
+    finally:
+        if len(generations) < len(prompts) * (body.n or 1):
+            for generation in generations:
+                generation.cancel()
     texts = _texts(llm, body, prompts)
     return _Prepared(f"cmpl-{uuid.uuid4().hex}", int(time.time()), body, prompts, texts, generations, warnings)
 

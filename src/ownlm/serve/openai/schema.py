@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from ownlm.serve.openai.plain import plain
+from ownlm.serve.openai.schema_parts import NamedTool, Request, ResponseFormat, StreamOptions, Tool
 
 MAX_CHOICES = 16
 MAX_TOP = 20
@@ -24,84 +24,6 @@ def _numbers(value: Any) -> Any:
 
 
 Float = Annotated[float, BeforeValidator(_numbers)]
-
-
-class Open(BaseModel):
-    """A JSON object. Fields beyond those named are kept apart, for the route to refuse or to warn of."""
-
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-
-    @property
-    def unknown(self) -> list[str]:
-        """Fields that are not of this object."""
-        return sorted(self.model_extra or ())
-
-
-class Request(Open):
-    """A whole body."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_plain(cls, value: Any) -> Any:
-        return plain(value)
-
-
-class StreamOptions(Open):
-    """How an answer is streamed."""
-
-    include_usage: bool = Field(False, description="A last chunk with ``usage`` and no choices.")
-    include_obfuscation: Literal[False] | None = Field(None, description="Only false: chunks are not padded.")
-
-
-class Function(Open):
-    """A function that the model may call."""
-
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = Field(None, description="Arguments always follow the schema, whether or not it is set.")
-
-
-class Tool(Open):
-    """A tool; functions are the one kind."""
-
-    type: Literal["function"]
-    function: Function
-
-
-class NamedFunction(Open):
-    """A function by its name."""
-
-    name: str
-
-
-class NamedTool(Open):
-    """The one function to call."""
-
-    type: Literal["function"]
-    function: NamedFunction
-
-
-class JsonSchema(Open):
-    """A schema that the answer must meet."""
-
-    name: str | None = None
-    description: str | None = None
-    schema_: dict[str, Any] | bool = Field(True, alias="schema")
-    strict: bool | None = None
-
-
-class ResponseFormat(Open):
-    """What the answer must be."""
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
-
-    @model_validator(mode="after")
-    def _has_schema(self) -> ResponseFormat:
-        if (self.type == "json_schema") != (self.json_schema is not None):
-            raise ValueError("json_schema and type json_schema belong together")
-        return self
 
 
 class SamplingBody(Request):

@@ -33,7 +33,7 @@ def rules(
     special = special or {}
     found, calls = [], []
     for index, (name, schema) in enumerate(tools):
-        wanted = Grammar.json_schema({"type": "object", **schema} if schema else NO_ARGUMENTS)
+        wanted = Grammar.json_schema({"type": "object", **schema} if schema else NO_ARGUMENTS, compact=True)
         opening, close = atoms(spelling.opening(name), special), atoms(spelling.close, special)
         found.append(f"call{index}: {opening} arguments{index} {close}")
         found.append(f"arguments{index}: {wanted.lark_rule()}")
