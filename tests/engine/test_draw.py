@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chances import chi_square, exact
 from ownlm.engine import draw as drawing
 from ownlm.engine.draw import draw
 from ownlm.engine.likeliest import likeliest
@@ -20,33 +20,6 @@ SETTINGS: list[dict[str, Any]] = [
     {"top_k": 12, "top_p": 0.8}, {"top_p": 0.9, "min_p": 0.1, "temperature": 1.7},
     {"top_k": 9, "top_p": 0.95, "min_p": 0.15, "temperature": 0.8},
 ]  # fmt: skip
-
-
-def exact(logits: np.ndarray[Any, Any], params: SamplingParams) -> np.ndarray[Any, Any]:
-    """The probabilities, written as the definitions are."""
-    scaled = logits.astype(np.float64) / params.temperature
-    order = np.argsort(-scaled, kind="stable")
-    if params.top_k:
-        order = order[: params.top_k]
-    weights = np.exp(scaled[order] - scaled[order[0]])
-    share = weights / weights.sum()
-    before = np.concatenate([[0.0], np.cumsum(share)[:-1]])
-    kept = (before < params.top_p) & (share >= params.min_p * share[0])
-    probabilities = np.zeros(len(logits))
-    probabilities[order[kept]] = weights[kept] / weights[kept].sum()
-    return probabilities
-
-
-def chi_square(counts: np.ndarray[Any, Any], probabilities: np.ndarray[Any, Any]) -> float:
-    """The probability of counts at least this far from what is expected (Wilson and Hilferty's approximation)."""
-    assert not counts[probabilities == 0].any(), "a token was drawn that is left out"
-    expected = probabilities[probabilities > 0] * counts.sum()
-    statistic = float(((counts[probabilities > 0] - expected) ** 2 / expected).sum())
-    freedom = len(expected) - 1
-    if freedom == 0:
-        return 1.0
-    normal = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
-    return 0.5 * math.erfc(normal / math.sqrt(2))
 
 
 def counts_of(logits: np.ndarray[Any, Any], params: SamplingParams, draws: int = 10_000) -> np.ndarray[Any, Any]:

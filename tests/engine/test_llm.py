@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 import ownlm
+from chances import chi_square, exact
 from llm_fakes import echo_llm, noise_llm
 from ownlm.engine.defaults import folder_defaults, gguf_defaults
 from ownlm.engine.llm import LLM
 from ownlm.errors import CorruptModel, EngineClosed, InvalidGrammar, InvalidSetting, NotFound, PromptTooLong
+from ownlm.model.batch import Batch
 from random_schemas import random_schema
 
 SAY = [{"role": "user", "content": "Hello"}]
@@ -69,6 +71,17 @@ def test_several_answers_to_one_prompt_differ_and_repeat(llm: LLM) -> None:
     first = [generation.output().text for generation in llm.start(ids, params, 4)]
     again = [generation.output().text for generation in llm.start(ids, params, 4)]
     assert first == again and len(set(first)) > 2
+
+
+def test_answers_of_one_seed_are_drawn_as_their_probabilities_say(llm: LLM) -> None:
+    """A thousand answers to one prompt differ by their number alone: together they must be what chance gives."""
+    params = llm.params(seed=5, max_tokens=1, top_k=12, temperature=3.0, ignore_eos=True)
+    ids = llm.encode("the fox")
+    tokens = [generation.output().tokens for generation in llm.start(ids, params, 1000)]
+    batch = Batch(*(np.array(x, np.int32) for x in (ids[-1:], [len(ids) - 1], [0, 1], [1], [[0]], [0], [0])))
+    logits = llm.engine.runner.step(batch)[0]
+    counts = np.bincount([outs[0].token for outs in tokens], minlength=len(logits))
+    assert counts.sum() == 1000 and chi_square(counts, exact(logits, params)) > 1e-3
 
 
 def test_settings_of_the_model_give_way_to_those_of_the_request(folder: Path) -> None:
