@@ -8,6 +8,7 @@
 namespace ownlm {
 
 struct Free {
+  size_t alignment = kAlign;
   void operator()(uint8_t* p) const;
 };
 using Buffer = std::unique_ptr<uint8_t[], Free>;

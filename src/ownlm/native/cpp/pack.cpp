@@ -3,6 +3,10 @@
 #include <cstring>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "drivers.h"
 #include "pool.h"
 
@@ -99,10 +103,18 @@ Weight pack_panels(Format f, int64_t n, int64_t k, bool glu, Rows rows) {
 
 }  // namespace
 
-void Free::operator()(uint8_t* p) const { ::operator delete(p, std::align_val_t{kAlign}); }
+void Free::operator()(uint8_t* p) const { ::operator delete(p, std::align_val_t{alignment}); }
 
+// Weights are read from end to end for every token: on small pages, the processor stops at each to look its address up, which
+// costs an eighth of the bandwidth of a virtual machine.
 Buffer allocate_raw(size_t bytes) {
-  return Buffer(static_cast<uint8_t*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t{kAlign})));
+  constexpr size_t kHuge = 2 << 20;
+  const size_t alignment = bytes >= kHuge ? kHuge : kAlign;
+  Buffer b(static_cast<uint8_t*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t{alignment})), Free{alignment});
+#if defined(MADV_HUGEPAGE)
+  if (bytes >= kHuge) madvise(b.get(), bytes / kHuge * kHuge, MADV_HUGEPAGE);  // a wish: where it is not met, all works the same
+#endif
+  return b;
 }
 
 Buffer allocate(size_t bytes) {
