@@ -22,13 +22,14 @@ from ownlm.serve.envelope import Envelope
 from ownlm.serve.problem import Problem, from_error, from_status, from_validation
 from ownlm.serve.security import Guard
 from ownlm.serve.settings import Settings
-from ownlm.serve.work import Gate
+from ownlm.serve.work import Abandoned, Gate
 
 if TYPE_CHECKING:
     from ownlm.engine.llm import LLM
     from ownlm.rag.library import Library
 
 READERS = 4
+CLIENT_LEFT = 499  # as nginx calls it
 
 
 def create_app(library: Library | None, settings: Settings | None = None, *, llm: LLM | None = None) -> FastAPI:
@@ -88,6 +89,10 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(OwnLMError)
     async def expected(request: Request, error: OwnLMError) -> Response:
         return from_error(error).response()
+
+    @app.exception_handler(Abandoned)
+    async def abandoned(request: Request, error: Abandoned) -> Response:
+        return Response(status_code=CLIENT_LEFT)  # nobody reads it
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -23,7 +23,7 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-PRIVATE = ("/api/", "/v1/", "/openapi.json")
+PRIVATE = ("/api/", "/v1/", "/openapi.json", "/tokenize", "/detokenize", "/metrics")
 
 
 class Envelope:

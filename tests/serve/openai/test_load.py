@@ -81,9 +81,7 @@ def test_a_thousand_streams_at_once(url: str) -> None:
     begun = time.monotonic()
     found = asyncio.run(all_of_them())
     seconds, firsts = time.monotonic() - begun, sorted(first for first, _ in found)
-    print(
-        f"{seconds:.1f} s, first text after {firsts[CLIENTS // 2]:.1f} s (median), {firsts[CLIENTS * 95 // 100]:.1f} (p95)"
-    )
+    print(f"{seconds:.1f} s; first text after {firsts[CLIENTS // 2]:.1f} s (median), {firsts[-50]:.1f} s (p95)")
     for number, (_, text) in enumerate(found):
         assert text == found[number % 10][1]
     metrics = dict(line.split() for line in httpx.get(f"{url}/metrics").text.splitlines() if not line.startswith("#"))
