@@ -165,12 +165,12 @@ def library(tmp_path: Path) -> Iterator[FakeLibrary]:
 
 
 @contextlib.contextmanager
-def serving(library: Any, settings: Settings | None = None) -> Iterator[str]:
+def serving(library: Any, settings: Settings | None = None, llm: Any = None) -> Iterator[str]:
     """A real server on a free port of localhost, and its address."""
     settings = settings or Settings(port=0, drain_seconds=5)
     listener = bind(settings)
     listener.listen(128)
-    running = server(library, settings)
+    running = server(library, settings, llm)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -38,4 +38,11 @@ export function settle() {
   if (matchMedia("(hover: hover)").matches) box().focus({ preventScroll: true });
 }
 
+for (const name of ["ask", "chat"]) {
+  byId(`view-${name}`).addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // another tab
+    event.preventDefault();
+    show(name);
+  });
+}
 addEventListener("popstate", settle);
