@@ -75,12 +75,13 @@ def create_app(library: Library | None, settings: Settings | None = None, *, llm
 def _write(app: FastAPI, llm: LLM, settings: Settings) -> None:
     """The routes of a language model. Preparing a request (template, grammar) takes a thread; waiting takes none."""
     from ownlm.serve.openai import chat, completions, metrics, tokens
+    from ownlm.serve.openai.timings import Timings
 
-    preparing = Gate(settings.workers, settings.max_waiting)
-    app.include_router(chat.router(llm, settings, preparing))
-    app.include_router(completions.router(llm, settings, preparing))
+    preparing, timings = Gate(settings.workers, settings.max_waiting), Timings()
+    app.include_router(chat.router(llm, settings, preparing, timings))
+    app.include_router(completions.router(llm, settings, preparing, timings))
     app.include_router(tokens.router(llm, settings, preparing))
-    app.include_router(metrics.router(llm))
+    app.include_router(metrics.router(llm, timings))
 
 
 def _answer_errors(app: FastAPI) -> None:

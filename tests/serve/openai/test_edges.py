@@ -101,16 +101,32 @@ def test_tokens_there_and_back(http) -> None:
     error(http.post("/detokenize", json={"tokens": [10**6]}), 400)
 
 
-def test_metrics_count(http) -> None:
-    def value(name: str) -> float:
-        lines = http.get("/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
+def test_metrics_are_what_prometheus_reads(http) -> None:
+    """Read by Prometheus' own client; what one request adds is what it did."""
+    parser = pytest.importorskip("prometheus_client.parser")
 
-    before = value("ownlm_generated_tokens_total")
+    def values() -> dict[str, float]:
+        response = http.get("/metrics")
+        assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+        families = list(parser.text_string_to_metric_families(response.text))
+        assert all(family.type in ("counter", "gauge", "histogram") and family.documentation for family in families)
+        return {
+            sample.name + str(sample.labels.get("le", "")): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    before = values()
     http.post("/v1/chat/completions", json=CHAT | {"ignore_eos": True})
-    assert value("ownlm_generated_tokens_total") == before + 4
-    assert value("ownlm_blocks_free") + value("ownlm_blocks_cached") + value("ownlm_blocks_used") == value(
-        "ownlm_blocks_total"
+    after = values()
+    gained = {name: value - before[name] for name, value in after.items()}
+    assert gained["ownlm_generated_tokens_total"] == 4 and gained["ownlm_submitted_total"] == 1
+    for name in ("time_to_first_token_seconds", "time_per_output_token_seconds", "answer_seconds"):
+        assert gained[f"ownlm_{name}_count"] == gained[f"ownlm_{name}_bucket+Inf"] == 1
+        assert 0 <= gained[f"ownlm_{name}_sum"] < 60
+    assert (
+        after["ownlm_blocks_free"] + after["ownlm_blocks_cached"] + after["ownlm_blocks_used"]
+        == after["ownlm_blocks_total"]
     )
 
 

@@ -16,6 +16,7 @@ from ownlm.serve.openai.body import check_model, known_messages, sampling, unkno
 from ownlm.serve.openai.chat_answer import ChatAnswer
 from ownlm.serve.openai.schema import ChatBody
 from ownlm.serve.openai.sse import Stream
+from ownlm.serve.openai.timings import Timings
 from ownlm.serve.problem import Problem, from_error
 from ownlm.serve.settings import Settings
 from ownlm.serve.work import Gate, Stop, while_connected
@@ -23,14 +24,14 @@ from ownlm.serve.work import Gate, Stop, while_connected
 NO_VARIABLES = {"self", "messages", "tools", "template", "loss_mask", "add_generation_prompt"}
 
 
-def router(llm: LLM, settings: Settings, gate: Gate) -> APIRouter:
+def router(llm: LLM, settings: Settings, gate: Gate, timings: Timings) -> APIRouter:
     """The route, bound to a model."""
     routes = APIRouter()
 
     @routes.post("/v1/chat/completions")
     async def chat(request: Request, body: ChatBody) -> Response:
         """The assistant's next message."""
-        answer = await while_connected(request.receive, Stop(), gate.run(_begin, llm, settings, body))
+        answer = await while_connected(request.receive, Stop(), gate.run(_begin, llm, settings, body, timings))
         if body.stream:
             return Stream(answer.chunks(settings.keep_alive_seconds))
         return JSONResponse(await while_connected(request.receive, Stop(), answer.whole(settings.keep_alive_seconds)))
@@ -38,7 +39,7 @@ def router(llm: LLM, settings: Settings, gate: Gate) -> APIRouter:
     return routes
 
 
-def _begin(llm: LLM, settings: Settings, body: ChatBody) -> ChatAnswer:
+def _begin(llm: LLM, settings: Settings, body: ChatBody, timings: Timings) -> ChatAnswer:
     warnings = unknown_fields(body, settings.lenient)
     check_model(body.model, llm)
     found = sampling(body)
@@ -71,6 +72,7 @@ def _begin(llm: LLM, settings: Settings, body: ChatBody) -> ChatAnswer:
         with_logprobs=bool(body.logprobs),
         with_usage=body.stream_options is not None and body.stream_options.include_usage,
         warnings=[*warnings, *rendered.notes],
+        timings=timings,
     )
 
 

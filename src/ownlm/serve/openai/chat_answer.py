@@ -10,6 +10,7 @@ from ownlm.engine.request import TokenOut
 from ownlm.serve.openai.answer_form import Form, Parser
 from ownlm.serve.openai.generations import pieces
 from ownlm.serve.openai.objects import Json, chat_logprobs, usage
+from ownlm.serve.openai.timings import Timings
 from ownlm.serve.openai.tools import Call, Part
 from ownlm.tokenizer import Tokenizer
 
@@ -27,11 +28,12 @@ class ChatAnswer:
     with_logprobs: bool
     with_usage: bool
     warnings: list[str]
+    timings: Timings
 
     async def whole(self, idle_seconds: float) -> Json:
         """A ``chat.completion``."""
         choices = [_Choice(self.form.parser()) for _ in self.generations]
-        async for news in pieces(self.generations, idle_seconds):
+        async for news in pieces(self.generations, idle_seconds, self.timings):
             if news is not None:
                 choices[news[0]].add(news[1])
         found = [
@@ -48,7 +50,7 @@ class ChatAnswer:
     async def chunks(self, idle_seconds: float) -> AsyncIterator[Json | None]:
         """``chat.completion.chunk``: the role first; then texts and calls; a last one with the reason; then usage."""
         choices = [_Choice(self.form.parser()) for _ in self.generations]
-        stream = pieces(self.generations, idle_seconds)
+        stream = pieces(self.generations, idle_seconds, self.timings)
         try:
             for index in range(len(choices)):
                 yield self._chunk(index, {"role": "assistant", "content": "", "refusal": None})

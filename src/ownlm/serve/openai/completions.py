@@ -20,6 +20,7 @@ from ownlm.serve.openai.generations import pieces
 from ownlm.serve.openai.objects import Json, PlainLogprobs, total_usage
 from ownlm.serve.openai.schema import MAX_PROMPTS, CompletionBody
 from ownlm.serve.openai.sse import Stream
+from ownlm.serve.openai.timings import Timings
 from ownlm.serve.problem import Problem, from_error
 from ownlm.serve.settings import Settings
 from ownlm.serve.work import Gate, Stop, while_connected
@@ -38,20 +39,21 @@ class _Prepared:
     texts: list[str]
     generations: list[Generation]
     warnings: list[str]
+    timings: Timings
 
     def prompt_of(self, index: int) -> int:
         """Which prompt an answer belongs to."""
         return index // (self.body.n or 1)
 
 
-def router(llm: LLM, settings: Settings, gate: Gate) -> APIRouter:
+def router(llm: LLM, settings: Settings, gate: Gate, timings: Timings) -> APIRouter:
     """The route, bound to a model."""
     routes = APIRouter()
 
     @routes.post("/v1/completions")
     async def completions(request: Request, body: CompletionBody) -> Response:
         """What follows a text."""
-        prepared = await while_connected(request.receive, Stop(), gate.run(_prepare, llm, settings, body))
+        prepared = await while_connected(request.receive, Stop(), gate.run(_prepare, llm, settings, body, timings))
         if body.stream:
             return Stream(_chunks(llm, prepared, settings.keep_alive_seconds))
         return JSONResponse(await while_connected(request.receive, Stop(), _whole(llm, prepared, settings)))
@@ -59,7 +61,7 @@ def router(llm: LLM, settings: Settings, gate: Gate) -> APIRouter:
     return routes
 
 
-def _prepare(llm: LLM, settings: Settings, body: CompletionBody) -> _Prepared:
+def _prepare(llm: LLM, settings: Settings, body: CompletionBody, timings: Timings) -> _Prepared:
     warnings = unknown_fields(body, settings.lenient)
     check_model(body.model, llm)
     found = sampling(body)
@@ -81,7 +83,7 @@ def _prepare(llm: LLM, settings: Settings, body: CompletionBody) -> _Prepared:
             for generation in generations:
                 generation.cancel()
     texts = _texts(llm, body, prompts)
-    return _Prepared(f"cmpl-{uuid.uuid4().hex}", int(time.time()), body, prompts, texts, generations, warnings)
+    return _Prepared(f"cmpl-{uuid.uuid4().hex}", int(time.time()), body, prompts, texts, generations, warnings, timings)
 
 
 def _prompts(llm: LLM, body: CompletionBody) -> list[list[int]]:
@@ -140,7 +142,7 @@ async def _whole(llm: LLM, prepared: _Prepared, settings: Settings) -> Json:
     texts = [prepared.texts[prepared.prompt_of(index)] for index in range(count)]
     tokens: list[list[TokenOut]] = [[] for _ in range(count)]
     reasons: list[str | None] = [None] * count
-    async for news in pieces(prepared.generations, settings.keep_alive_seconds):
+    async for news in pieces(prepared.generations, settings.keep_alive_seconds, prepared.timings):
         if news is not None:
             index, delta = news
             texts[index] += delta.text
@@ -217,7 +219,7 @@ async def _chunks(llm: LLM, prepared: _Prepared, idle_seconds: float) -> AsyncIt
         logprobs = writers[index].of(entries) if prepared.body.logprobs is not None else None
         return chunk(index, text, delta.finish_reason, logprobs)
 
-    stream = pieces(prepared.generations, idle_seconds)
+    stream = pieces(prepared.generations, idle_seconds, prepared.timings)
     try:
         async for news in stream:
             yield None if news is None else said(*news)

@@ -7,10 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 from ownlm.engine.generation import Delta, Generation
+from ownlm.serve.openai.timings import Timings, Watch
 
 
-async def pieces(generations: Sequence[Generation], idle_seconds: float) -> AsyncIterator[tuple[int, Delta] | None]:
+async def pieces(
+    generations: Sequence[Generation], idle_seconds: float, timings: Timings
+) -> AsyncIterator[tuple[int, Delta] | None]:
     """(which, piece) until all have ended; None when nothing came for so long. Leaving early cancels the rest."""
+    watches = [Watch(generation, timings) for generation in generations]
     loop, news = asyncio.get_running_loop(), asyncio.Event()
 
     def tell() -> None:
@@ -25,7 +29,9 @@ async def pieces(generations: Sequence[Generation], idle_seconds: float) -> Asyn
             news.clear()
             came = False
             for index, generation in list(going.items()):
-                for delta in generation.poll():
+                deltas = generation.poll()
+                watches[index].see()
+                for delta in deltas:
                     came = True
                     yield index, delta
                 if generation.done:

@@ -1,4 +1,8 @@
-"""GET /metrics in Prometheus' text format, version 0.0.4."""
+"""GET /metrics in Prometheus' text format, version 0.0.4.
+
+Written by hand: the numbers lie in the engine already, and the format is three kinds of line. ``prometheus_client``
+would keep a second copy of them in a registry of the whole process.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ from collections.abc import Iterator
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
+import ownlm
 from ownlm.engine.llm import LLM
 from ownlm.engine.stats import EngineStats
+from ownlm.serve.openai.timings import Timings
 
 _COUNTERS = {
     "submitted": "Requests that were taken",
@@ -37,21 +43,28 @@ _GAUGES = {
 }
 
 
-def router(llm: LLM) -> APIRouter:
+def router(llm: LLM, timings: Timings) -> APIRouter:
     """The route, bound to a model."""
     routes = APIRouter()
 
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
-        """Counters and gauges of the engine."""
-        return PlainTextResponse(text(llm.stats()), media_type="text/plain; version=0.0.4")
+        """Counters and gauges of the engine, and how long answers took."""
+        return PlainTextResponse(text(llm, timings), media_type="text/plain; version=0.0.4")
 
     return routes
 
 
-def text(stats: EngineStats) -> str:
+def text(llm: LLM, timings: Timings) -> str:
     """All metrics, one line each, with their help."""
-    return "\n".join([*_lines(stats), ""])
+    return "\n".join([*_about(llm), *_lines(llm.stats()), *timings.lines(), ""])
+
+
+def _about(llm: LLM) -> Iterator[str]:
+    name = llm.name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    yield "# HELP ownlm_info The version and the model"
+    yield "# TYPE ownlm_info gauge"
+    yield f'ownlm_info{{version="{ownlm.__version__}",model="{name}"}} 1'
 
 
 def _lines(stats: EngineStats) -> Iterator[str]:
