@@ -17,6 +17,8 @@ from ownlm.engine import loading
 from ownlm.engine.llm import LLM
 from ownlm.errors import CorruptModel, InvalidSetting, NotFound, UnsupportedModel
 from ownlm.model import checkpoint, memory
+from ownlm.model.decoder_families import decoder_config
+from ownlm.model.footprint import footprint
 from ownlm.model.gguf.export import export
 from tiny_llm import HIDDEN, write_tiny_llm
 
@@ -128,7 +130,8 @@ def test_the_context_shrinks_to_what_memory_leaves_and_says_so(
     ops: str, folder: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     large = changed(folder, tmp_path / "large", "config.json", max_position_embeddings=131072)
-    size = memory.loaded_bytes(checkpoint.load(large).tensors, ops=ops, tied=False)[0]
+    taken = footprint(decoder_config(checkpoint.raw_config(large), large), checkpoint.load(large).tensors, ops)
+    size = taken.weights + taken.more
     per_token = 2 * 2 * 2 * (HIDDEN // 4) * (2 if ops == "native" else 4)
     monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + size + 2 * 5000 * per_token)
     with LLM(large, ops=ops) as llm:
@@ -145,10 +148,13 @@ def test_the_context_shrinks_to_what_memory_leaves_and_says_so(
     [
         ({"context": 0}, "context"), ({"context": 513}, "512"), ({"context": "8"}, "context"),
         ({"cache_tokens": -1}, "cache_tokens"), ({"context": 64, "cache_tokens": 32}, "64"), ({"ops": "abacus"}, "ops"),
-        ({"max_running": 0}, "max_running"),
+        ({"max_running": 0}, "max_running"), ({"max_waiting": -1}, "max_waiting"),
     ],
 )  # fmt: skip
-def test_bad_settings_are_refused(ops: str, folder: Path, settings: dict[str, Any], said: str) -> None:
+def test_bad_settings_are_refused_before_weights_are_read(
+    ops: str, folder: Path, settings: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "decoder_params", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(InvalidSetting, match=said):
         LLM(folder, **({"ops": ops} | settings))
 
@@ -158,7 +164,7 @@ def test_what_is_no_language_model_is_told(ops: str, folder: Path, tmp_path: Pat
         LLM(hub.resolve(None), ops=ops)
     with pytest.raises(UnsupportedModel, match=r"mamba.*llama"):
         LLM(changed(folder, tmp_path / "a", "config.json", model_type="mamba"), ops=ops)
-    with pytest.raises(CorruptModel, match="vocab"):
+    with pytest.raises(CorruptModel, match="100"):
         LLM(changed(folder, tmp_path / "b", "config.json", vocab_size=100), ops=ops)
     with pytest.raises(CorruptModel):
         LLM(changed(folder, tmp_path / "c", "config.json", hidden_size=32), ops=ops)
@@ -207,7 +213,9 @@ def test_the_bytes_said_beforehand_are_those_that_are_taken(tmp_path: Path, form
 import gc, resource, sys
 from pathlib import Path
 from ownlm.engine.llm import LLM
-from ownlm.model import checkpoint, memory
+from ownlm.model import checkpoint
+from ownlm.model.decoder_families import decoder_config
+from ownlm.model.footprint import footprint
 
 def held():
     fields = dict(line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
@@ -217,7 +225,8 @@ path = Path(sys.argv[1])
 LLM(sys.argv[2]).close()  # libraries and threads are there now
 gc.collect()
 before = held()
-said, _ = memory.loaded_bytes(checkpoint.load(path, verify=False).tensors, ops="native", tied=False)
+config = decoder_config(checkpoint.raw_config(path), path)
+said = footprint(config, checkpoint.load(path, verify=False).tensors, "native").weights
 llm = LLM(path, cache_tokens=512)
 gc.collect()
 print(said, held() - before)

@@ -7,28 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ownlm.errors import CorruptModel, InvalidSetting
+from ownlm.errors import InvalidSetting
 from ownlm.model import memory
+from ownlm.model.decoder_families import decoder_config
 from ownlm.model.memory import KVShape
 from ownlm.model.safetensors import Tensor
 
-LLAMA = {"num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 2048}
-
 
 def test_grouped_heads_count_once() -> None:
-    assert KVShape.of(LLAMA) == KVShape(16, 8, 64)
-    assert KVShape.of(LLAMA).bytes(4096) == 2 * 16 * 8 * 64 * 4096 * 2
-    assert KVShape.of(LLAMA).bytes(1, 3, value_bytes=4) == 3 * 2 * 16 * 8 * 64 * 16 * 4  # a block is the least
-    assert KVShape.of({"text_config": LLAMA}) == KVShape.of(LLAMA)
-    assert KVShape.of({"n_layer": 2, "n_head": 4, "n_embd": 64}) == KVShape(2, 4, 16)
+    shape = KVShape.of(decoder_config({"model_type": "llama", "num_key_value_heads": 8, "num_hidden_layers": 16}, "m"))
+    assert shape == KVShape(16, 8, 128)
+    assert shape.bytes(4096) == 2 * 16 * 8 * 128 * 4096 * 2
+    assert shape.bytes(1, 3, value_bytes=4) == 3 * 2 * 16 * 8 * 128 * 16 * 4  # a block is the least
 
 
 def test_a_window_saves_no_memory() -> None:
-    """Every layer keeps every token: what is counted is what ``Ops.kv_cache`` takes."""
-    torch_ops = pytest.importorskip("ownlm.model.ops.torch")
-    cache = torch_ops.TorchOps().kv_cache(3, 2, 8, 4, 16)
-    shape = KVShape.of({**LLAMA, "num_hidden_layers": 3, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 16})
-    assert shape.bytes(64, value_bytes=4) == cache.keys.nbytes + cache.values.nbytes
+    """Every layer keeps every token."""
+    with_window, without = (
+        KVShape.of(decoder_config({"model_type": "mistral", "sliding_window": window}, "m")) for window in (16, None)
+    )
+    assert with_window == without
 
 
 def test_weights_by_format() -> None:
@@ -62,8 +60,3 @@ def test_a_container_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert memory.available() == 350000
     (tmp_path / "max").write_text("max\n")
     assert memory.available() == 1024000
-
-
-def test_a_config_without_sizes_is_corrupt() -> None:
-    with pytest.raises(CorruptModel, match="num_hidden_layers"):
-        KVShape.of({})

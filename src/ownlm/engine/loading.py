@@ -18,6 +18,7 @@ from ownlm.model import ops as sides
 from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.decoder_weights import decoder_params
+from ownlm.model.footprint import footprint
 from ownlm.model.gguf import GgufFile
 from ownlm.tokenizer import ChatTemplate, Tokenizer
 
@@ -51,8 +52,8 @@ def load(
         raise UnsupportedModel(f"{path} is an encoder, which writes nothing: ownlm.Embedder loads it")
     files = checkpoint.load(path, verify=False)
     config = decoder_config(raw, path)
-    weights, more = memory.loaded_bytes(files.tensors, ops=ops, tied=config.tie_word_embeddings)
-    room = _Room(str(model), config, weights, memory.RESERVE + more, _VALUE_BYTES[ops])
+    taken = footprint(config, files.tensors, ops)
+    room = _Room(str(model), config, taken.weights, memory.RESERVE + taken.more, _VALUE_BYTES[ops])
     tokens, length, notes = room.plan(context, cache_tokens)
     tokenizer = _tokenizer(path, files)
     if tokenizer.vocab_size > config.vocab_size:

@@ -227,7 +227,8 @@ class _Take:
         """Of a tensor that is stored as [columns, rows]; of blocks, as rows."""
         if self._get(name).format:
             return self.matrix(name, rows, columns)
-        return Matrix(np.ascontiguousarray(self._shaped(name, (columns, rows)).float32().T))
+        stored = self._shaped(name, (columns, rows))
+        return _matrix(Tensor(name, stored.dtype, stored.array.T))
 
     def linear(self, names: list[tuple[str, int]], columns: int, bias: bool = False) -> LinearWeight:
         """Matrices by name and rows, stacked."""

@@ -5,16 +5,14 @@ Everything here reads the config and the file's header alone: a model is refused
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ownlm.errors import CorruptModel, InvalidSetting
-from ownlm.model.ops import packing
+from ownlm.errors import InvalidSetting
+from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.safetensors import Tensor
 
 BLOCK_SIZE = 16  # tokens of a block of the paged cache
@@ -27,7 +25,6 @@ _CGROUPS = (
         Path("/sys/fs/cgroup/memory/memory.stat"),
     ),
 )
-_TABLES = ("embed_tokens.weight", "wte.weight", "wpe.weight")
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -43,14 +40,9 @@ class KVShape:
     size: int
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> KVShape:
-        """From a raw config (``checkpoint.raw_config``). CorruptModel if it states no sizes."""
-        text = config.get("text_config")
-        config = text if isinstance(text, dict) else config
-        layers = _count(config, "num_hidden_layers", "n_layer")
-        heads = _count(config, "num_attention_heads", "n_head")
-        size = config.get("head_dim") or _count(config, "hidden_size", "n_embd") // heads
-        return cls(layers, config.get("num_key_value_heads") or heads, size)
+    def of(cls, config: DecoderConfig) -> KVShape:
+        """What ``Ops.kv_cache`` is asked for."""
+        return cls(config.num_hidden_layers, config.num_key_value_heads, config.head_dim)
 
     def bytes(self, context: int, sequences: int = 1, *, value_bytes: int = 2, block_size: int = BLOCK_SIZE) -> int:
         """Bytes of the cache for ``sequences`` of ``context`` tokens each, in whole blocks; bfloat16 by default.
@@ -68,31 +60,6 @@ def weight_bytes(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     for tensor in tensors.values():
         found[tensor.format or tensor.dtype.lower()] += tensor.array.nbytes
     return dict(found.most_common())
-
-
-def loaded_bytes(tensors: Mapping[str, Tensor], *, ops: str, tied: bool) -> tuple[int, int]:
-    """(bytes that a decoder's weights take once loaded, bytes more while the largest of them is converted).
-
-    ``tied``: the table of embeddings is the head too, which is packed beside it.
-    """
-    total = most = 0
-    for name, tensor in tensors.items():
-        stored = tensor.format or tensor.dtype.lower()
-        *outer, columns = tensor.weights_shape
-        rows = math.prod(outer)
-        floats = 4 * rows * columns
-        if len(outer) == 0 or ops != "native":
-            total += floats
-            continue
-        table = name.endswith(_TABLES)
-        wanted = packing.packed_format([stored])
-        if table:
-            total += tensor.array.nbytes if packing.table_format(stored) == stored else floats // 128 * 34
-        if not table or tied:
-            total += packing.packed_bytes(wanted, rows, columns)
-        if stored != wanted:
-            most = max(most, floats * 2)
-    return total, most
 
 
 def parameters(tensors: Mapping[str, Tensor]) -> int:
@@ -133,14 +100,6 @@ def check(
         f"work {reserve / 1e9:.2f}) and {there / 1e9:.2f} GB of memory are available: choose {smaller}a smaller model "
         "or format",
     )
-
-
-def _count(config: Mapping[str, Any], *names: str) -> int:
-    for name in names:
-        value = config.get(name)
-        if type(value) is int and value > 0:
-            return value
-    raise CorruptModel(f"the config states no {' or '.join(names)}")
 
 
 def _system() -> int:

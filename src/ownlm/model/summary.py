@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ownlm.errors import UnsupportedModel
 from ownlm.model import checkpoint
+from ownlm.model.decoder_config import DecoderConfig
+from ownlm.model.decoder_families import decoder_config
 from ownlm.model.gguf.shards import read_shards
 from ownlm.model.memory import KVShape, parameters, weight_bytes
 
@@ -16,7 +19,8 @@ _README = 1 << 16  # bytes of it that are looked at
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``bytes``: by format. ``cache_bytes_per_token``: of the KV cache at bfloat16, None for an encoder.
+    """``bytes``: by format. ``cache_bytes_per_token``: of the KV cache at bfloat16, None where no decoder that is
+    supported is in it.
 
     ``context``: longest sequence. ``receipt``: what quantizing lost, if the model carries it.
     """
@@ -36,28 +40,30 @@ def summarize(path: Path) -> Summary:
     """Read config and headers, not weights. Raises what ``checkpoint.load`` raises."""
     loaded = checkpoint.load(path, verify=False)
     config = loaded.config()
-    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
-    assert text is not None
+    decoder = _decoder(config, path)
     sizes = weight_bytes(loaded.tensors)
     blocks = [name for name, size in sizes.items() if any(t.format == name for t in loaded.tensors.values())]
     stated = config.get("quantization_config")
     quantization = ", ".join(blocks) or (stated.get("quant_method") if isinstance(stated, dict) else None)
-    encoder = config.get("model_type") == "bert"
     return Summary(
         path=path,
         architecture=str(config.get("model_type")),
         parameters=parameters(loaded.tensors),
         bytes=sizes,
-        context=text.get("max_position_embeddings") or text.get("n_positions"),
-        cache_bytes_per_token=None if encoder else _per_token(config),
+        context=config.get("max_position_embeddings") if decoder is None else decoder.max_position_embeddings,
+        cache_bytes_per_token=None if decoder is None else KVShape.of(decoder).bytes(1, block_size=1),
         licence=_licence(path, loaded.folder),
         quantization=quantization,
         receipt=_receipt(path / "receipt.json" if path.is_dir() else path.with_suffix(".receipt.json")),
     )
 
 
-def _per_token(config: dict[str, Any]) -> int:
-    return KVShape.of(config).bytes(1, block_size=1)
+def _decoder(config: dict[str, Any], path: Path) -> DecoderConfig | None:
+    """None for an encoder, and for a family that is not supported: it can be looked at all the same."""
+    try:
+        return decoder_config(config, path)
+    except UnsupportedModel:
+        return None
 
 
 def _licence(path: Path, folder: Path) -> str | None:

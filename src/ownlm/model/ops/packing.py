@@ -44,6 +44,17 @@ def packed_bytes(format: str, rows: int, columns: int) -> int:
     return int(-(-rows // PANEL) * PANEL * columns * _BYTES[format])
 
 
+def stored_bytes(format: str, rows: int, columns: int) -> int:
+    """Bytes of the same matrix as it is before it is packed: without padding."""
+    return int(rows * columns * _BYTES[format])
+
+
+def columns(stored: int, format: str) -> int:
+    """Weights in a row of ``stored`` values: numbers, or bytes of blocks."""
+    form = FORMATS.get(format)
+    return stored if form is None else stored // form.bytes * form.block
+
+
 def converted(values: NDArray[Any], stored: str, wanted: str) -> NDArray[Any]:
     """Stored values as ``wanted`` of ``packed_format``: float32, bits of bfloat16 as uint16, or uint8 blocks."""
     if stored == wanted:

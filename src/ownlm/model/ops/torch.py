@@ -252,7 +252,9 @@ class TorchOps:
     def _values(self, matrix: Matrix) -> Tensor:
         if matrix.format in FORMATS:
             return self._floats(FORMATS[matrix.format].dequantize(np.ascontiguousarray(matrix.values)))
-        return self._floats(bfloat16.to_float32(matrix.values) if matrix.format == "bf16" else matrix.values)
+        return self._floats(
+            bfloat16.to_float32(np.ascontiguousarray(matrix.values)) if matrix.format == "bf16" else matrix.values
+        )
 
     def _floats(self, values: NDArray[np.floating]) -> Tensor:
-        return torch.from_numpy(np.array(values, np.float32)).to(self.device)
+        return torch.from_numpy(np.array(values, np.float32, order="C")).to(self.device)

@@ -1,0 +1,123 @@
+"""Bytes that a decoder's weights take once a side of ``ops`` has prepared them, told from names and shapes alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ownlm.model.decoder_config import DecoderConfig
+from ownlm.model.decoder_weights import decoder_params
+from ownlm.model.ops import packing
+from ownlm.model.params import (
+    EmbeddingWeight,
+    GluWeight,
+    Leaf,
+    LinearWeight,
+    Matrix,
+    NormWeight,
+    RMSNormWeight,
+    map_leaves,
+)  # fmt: skip
+from ownlm.model.safetensors import Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Footprint:
+    """``weights``: what stays. ``more``: what the largest conversion takes beside it for a moment."""
+
+    weights: int
+    more: int
+
+
+def footprint(config: DecoderConfig, tensors: Mapping[str, Tensor], ops: str) -> Footprint:
+    """Of the side called ``ops``. No byte of a matrix is read. Raises what ``decoder_params`` raises."""
+    found: list[tuple[int, int]] = []
+    count = _native if ops == "native" else _torch
+
+    def pack(leaf: Leaf) -> Leaf:
+        found.append(count(leaf))
+        return leaf
+
+    map_leaves(decoder_params(config, _hollow(tensors)), pack)
+    return Footprint(sum(stays for stays, _ in found), max((more for _, more in found), default=0))
+
+
+def _hollow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same names, types and shapes over one value each. Vectors stay: what is in them costs nothing to look at."""
+    found = {}
+    for name, tensor in tensors.items():
+        if name.endswith("_blocks") and (whole := _joined(name, tensor, tensors)) is not None:
+            found[whole.name] = whole
+        elif name.endswith("_scales") and f"{name.removesuffix('_scales')}_blocks" in tensors:
+            continue
+        elif tensor.array.ndim < 2:
+            found[name] = tensor
+        else:
+            dtype = "F32" if tensor.dtype == "F64" else tensor.dtype
+            kind = np.float32 if tensor.dtype == "F64" else tensor.array.dtype
+            found[name] = Tensor(name, dtype, np.broadcast_to(np.zeros((), kind), tensor.shape), tensor.format)
+    return found
+
+
+def _joined(name: str, blocks: Tensor, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """gpt-oss keeps nibbles [..., n, 16] and exponents [..., n] apart; loading makes blocks [..., n * 17] of them."""
+    scales = tensors.get(f"{name.removesuffix('_blocks')}_scales")
+    if scales is None or blocks.array.ndim < 2 or blocks.shape != (*scales.shape, 16):
+        return None
+    shape = (*scales.shape[:-1], scales.shape[-1] * 17)
+    plain = name.removesuffix("_blocks")
+    return Tensor(plain, "U8", np.broadcast_to(np.zeros((), np.uint8), shape), "mxfp4")
+
+
+def _torch(leaf: Leaf) -> tuple[int, int]:
+    """Everything is float32; stacked matrices are there twice while they are joined."""
+    if isinstance(leaf, NormWeight):
+        return leaf.weight.nbytes + leaf.bias.nbytes, 0
+    if isinstance(leaf, RMSNormWeight):
+        return leaf.weight.nbytes, 0
+    matrices, biases = _parts(leaf)
+    floats = 4 * sum(matrix.rows * _columns(matrix) for matrix in matrices)
+    return floats + biases, floats
+
+
+def _native(leaf: Leaf) -> tuple[int, int]:
+    if isinstance(leaf, NormWeight):
+        return leaf.weight.nbytes + leaf.bias.nbytes, 0
+    if isinstance(leaf, RMSNormWeight):
+        return leaf.weight.nbytes, 0
+    matrices, biases = _parts(leaf)
+    columns = _columns(matrices[0])
+    if isinstance(leaf, EmbeddingWeight):
+        table = leaf.table
+        if packing.table_format(table.format) == table.format:
+            return table.values.nbytes, 0  # as the file is mapped
+        blocks = packing.stored_bytes("q8_0", table.rows, columns)
+        return blocks, 4 * table.rows * columns
+    wanted = packing.packed_format(matrix.format for matrix in matrices)
+    if isinstance(leaf, GluWeight):
+        packed = 2 * packing.packed_bytes(wanted, leaf.gate.rows, columns)
+    else:
+        packed = packing.packed_bytes(wanted, sum(matrix.rows for matrix in matrices), columns)
+    converted = sum(
+        4 * matrix.rows * columns + packing.stored_bytes(wanted, matrix.rows, columns)
+        for matrix in matrices
+        if matrix.format != wanted
+    )
+    return packed + biases, converted
+
+
+def _parts(leaf: EmbeddingWeight | LinearWeight | GluWeight) -> tuple[tuple[Matrix, ...], int]:
+    """Matrices, and the bytes of biases."""
+    if isinstance(leaf, EmbeddingWeight):
+        return (leaf.table,), 0
+    return (leaf.gate, leaf.up) if isinstance(leaf, GluWeight) else leaf.matrices, _sum(leaf.biases)
+
+
+def _sum(arrays: Iterable[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]) -> int:
+    return sum(array.nbytes for array in arrays)
+
+
+def _columns(matrix: Matrix) -> int:
+    return packing.columns(matrix.values.shape[1], matrix.format)
