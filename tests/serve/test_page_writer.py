@@ -176,7 +176,7 @@ def test_a_model_that_finds_no_answer_abstains_plainly(llm: FakeLLM, watch: Watc
     llm.text = "The documents do not answer this."
     watch.page.click("label[for=mode-generate]")
     watch.ask("Who was pope?")
-    assert watch.page.inner_text(".none-text").startswith("Nothing was written")
+    assert watch.page.inner_text(".none-text").startswith("The model wrote no answer")
     assert watch.page.locator(".draft, .statement").count() == 0 and watch.page.locator(".passage").count() == 2
 
 

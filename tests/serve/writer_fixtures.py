@@ -114,7 +114,7 @@ class WritingLibrary(FakeLibrary):
     ) -> Answer:
         report = on_event or (lambda name, data: None)
         report("retrieving", None)
-        passages = []
+        passages: list[Passage] = []
         for document, extracted in self._texts.values():
             if len(passages) < 8 and (documents is None or document.id in documents):
                 name, title, text = document.name, document.title, extracted.text

@@ -41,7 +41,7 @@ export function finish(answer, { when } = {}) {
     section.append(el("div", { class: "none" },
       el("p", { class: "none-head" }, "Your documents do not seem to answer this."),
       el("p", { class: "none-text" }, answer.passages.length
-        ? `${written ? "Nothing was written" : "Nothing is quoted"}, because no passage answers it well enough. These come nearest.`
+        ? `${written ? "The model wrote no answer from the passages that it read." : "Nothing is quoted, because no passage answers it well enough."} These come nearest.`
         : "Nothing in them comes near it.")));
     section.append(...answer.passages.slice(0, 5).map((passage) => passageItem(passage)));
   }

@@ -3,6 +3,7 @@
 import { events } from "./api.js";
 import { byId, icon } from "./dom.js";
 import { Message } from "./message.js";
+import { view } from "./view.js";
 import { measure, theWriter } from "./writer.js";
 
 const NEAR = 80;
@@ -39,7 +40,7 @@ function write(text) {
 
 /** Do it, and stay at the end of the conversation if that is where the reader is. */
 function following(change) {
-  const follows = main.scrollHeight - main.scrollTop - main.clientHeight < NEAR;
+  const follows = view() === "chat" && main.scrollHeight - main.scrollTop - main.clientHeight < NEAR;
   change();
   if (follows) main.scrollTop = main.scrollHeight;
 }
@@ -78,11 +79,11 @@ async function talk(text) {
   } finally {
     if (running === mine) running = null;
     settle();
+    measure();
   }
   turns.push(said, { role: "assistant", content: reply.text });
   following(() => note && reply.note(note));
   status.textContent = "";
-  measure();
 }
 
 /** What was not answered at all goes back to where it was typed. */

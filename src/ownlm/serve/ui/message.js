@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 
+const WHO = { user: "You", assistant: "The model" };
 const FENCE = /^ {0,3}```.*$/m;
 
 export class Message {
@@ -12,7 +13,7 @@ export class Message {
     this.body = el("div", { class: "message-text" });
     this.thoughts = el("p", { class: "thought-text" });
     this.thinking = el("details", { class: "thought", hidden: true }, el("summary", {}, "Thinking"), this.thoughts);
-    this.node = el("article", { class: `message ${role}`, "aria-label": role === "user" ? "You" : "The model" }, this.thinking, this.body);
+    this.node = el("article", { class: `message ${role}`, "aria-label": WHO[role] }, this.thinking, this.body);
     if (text) this.write(text);
   }
 
@@ -26,9 +27,11 @@ export class Message {
 
   /** A piece of what the model thinks before it answers. */
   think(piece) {
-    this.thought += piece;
+    const more = this.thought ? piece : piece.trimStart();
+    if (!more) return;
+    this.thought += more;
     this.thinking.hidden = false;
-    this.thoughts.append(piece);
+    this.thoughts.append(more);
   }
 
   /** What the reader should know of how it ended. */

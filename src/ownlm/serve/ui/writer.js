@@ -17,8 +17,8 @@ const speed = (rate) => `${rate.toLocaleString(undefined, { maximumFractionDigit
 /** Ask who writes and how fast that has been. Without a writer the page stays as it is. */
 export async function meet() {
   const found = await get("/api/writer");
+  if (!found.writer) return;
   writer = found.writer;
-  if (!writer) return;
   for (const note of document.querySelectorAll(".writer")) {
     note.title = `${writer.name} writes, up to ${writer.context.toLocaleString()} tokens together with what it reads`;
     note.replaceChildren(el("bdi", { class: "writer-name" }, writer.name),
