@@ -57,11 +57,12 @@ class Forward:
         path: Path,
         change: Callable[[DecoderConfig], DecoderConfig] = lambda config: config,
         ops: Ops | None = None,
+        spoil: Callable[[DecoderParams], DecoderParams] = lambda params: params,
     ) -> None:
         self.ops = ops or load("torch")
         found = checkpoint.load(path)
         self.config = change(decoder_config(found.config(), path))
-        self.params: DecoderParams = self.ops.prepare(decoder_params(self.config, found.tensors))
+        self.params: DecoderParams = self.ops.prepare(spoil(decoder_params(self.config, found.tensors)))
         self.cache = self.ops.kv_cache(
             self.config.num_hidden_layers, self.config.num_key_value_heads, self.config.head_dim, 30, BLOCK
         )

@@ -101,5 +101,7 @@ def save(folder: Path, family: str, **changes: object) -> Path:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
             else:
                 parameter.normal_(0, 0.2)
+        if name == "Granite":
+            model.model.norm.weight.mul_(settings["logits_scaling"])  # so that logits are as large as the others'
     model.save_pretrained(folder)
     return folder
