@@ -8,6 +8,8 @@ from typing import Any
 
 from ownlm.engine.grammar import Grammar
 from ownlm.engine.llm import LLM
+from ownlm.serve.openai import channels
+from ownlm.serve.openai.channels import ChannelParser
 from ownlm.serve.openai.reasoning import CLOSE, OPEN, Reasoning, Thoughts, reasoning_of
 from ownlm.serve.openai.schema import ChatBody
 from ownlm.serve.openai.schema_parts import Function, NamedTool
@@ -18,17 +20,19 @@ from ownlm.serve.problem import Problem
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """``names`` are of the functions that may be called. ``marked``: special tokens are part of the spelling."""
+    """``names`` are of the functions that may be called. ``marked``: special tokens are part of the spelling.
+    ``channels``: gpt-oss's way, where ``reasoning`` and ``spelling`` say nothing."""
 
     reasoning: Reasoning | None
     spelling: Spelling
     names: tuple[str, ...] = ()
     choice: Choice = "auto"
     marked: bool = False
+    channels: bool = False
 
-    def parser(self) -> Parser:
+    def parser(self) -> Parser | ChannelParser:
         """A new one, for one answer."""
-        return Parser(self)
+        return ChannelParser() if self.channels else Parser(self)
 
 
 class Parser:
@@ -65,7 +69,13 @@ def form_of(llm: LLM, body: ChatBody, prompt: str, given: Grammar | None) -> tup
     if given is not None and (functions or schema is not None):
         raise Problem(400, "grammar and regex cannot be together with tools or response_format",
                       code="invalid_value", param="grammar")  # fmt: skip
-    form = Form(reasoning, spelling, tuple(functions), choice, bool(special))
+    tools = [(name, function.parameters) for name, function in functions.items()]
+    if channels.writes_channels(template):
+        form = Form(None, spelling, tuple(functions), choice, marked=True, channels=True)
+        answer = given if schema is None else Grammar.json_schema(schema)
+        free = answer is None and not functions
+        return form, None if free else channels.grammar(tools, choice, answer, special)
+    form = Form(reasoning, spelling, tuple(functions), choice, any(mark not in channels.MARKS for mark in special))
     if not functions:
         answer = given if schema is None else Grammar.json_schema(schema)
         if answer is None or reasoning is None:
@@ -82,7 +92,7 @@ def form_of(llm: LLM, body: ChatBody, prompt: str, given: Grammar | None) -> tup
     begins = OPEN if reasoning is not None and not reasoning.begun else ""
     source = rules(
         spelling,
-        [(name, function.parameters) for name, function in functions.items()],
+        tools,
         choice,
         parallel=body.parallel_tool_calls is not False and not isinstance(body.tool_choice, NamedTool),
         answer=schema,
@@ -101,9 +111,10 @@ def wanted(body: ChatBody) -> list[dict[str, Any]] | None:
 
 
 def _special(llm: LLM, spelling: Spelling) -> Mapping[str, int]:
-    """Those of the model's special tokens that stand in the spelling."""
+    """Those of the model's special tokens that answers are spelled with."""
     tokenizer = llm.tokenizer
-    texts = (spelling.begin, spelling.opening(""), spelling.close, spelling.between or "", spelling.end, OPEN, CLOSE)
+    spelled = (spelling.begin, spelling.opening(""), spelling.close, spelling.between or "", spelling.end)
+    texts = (*spelled, OPEN, CLOSE, *channels.MARKS)
     found = {text: id_ for id_ in tokenizer.special_ids if (text := tokenizer.token(id_))}
     return {text: id_ for text, id_ in found.items() if any(text in part for part in texts)}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ownlm.engine.generation import Delta, Generation
 from ownlm.engine.request import TokenOut
 from ownlm.serve.openai.answer_form import Form, Parser
+from ownlm.serve.openai.channels import ChannelParser
 from ownlm.serve.openai.generations import pieces
 from ownlm.serve.openai.objects import Json, chat_logprobs, usage
 from ownlm.serve.openai.timings import Timings
@@ -88,7 +89,7 @@ class ChatAnswer:
 class _Choice:
     """One of ``n`` answers, as far as it has come."""
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: Parser | ChannelParser) -> None:
         self.tokens: list[TokenOut] = []
         self._parser = parser
         self._reason: str | None = None
