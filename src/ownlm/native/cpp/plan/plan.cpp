@@ -168,7 +168,7 @@ void Plan::run(const Batch& batch) {
     if (bytes > held_[kind]) {
       arena_[kind].reset();
       held_[kind] = 0;
-      arena_[kind] = allocate(static_cast<size_t>(bytes));
+      arena_[kind] = allocate_raw(static_cast<size_t>(bytes));  // every register is written before it is read
       held_[kind] = bytes;
     }
   }
