@@ -293,3 +293,18 @@ def test_long_factors_only_where_the_text_may_be_long(tmp_path: Path) -> None:
     short, long = (decoder_config(raw, "m", context).layers[0].rope for context in (64, 65))
     assert short is not None and long is not None
     assert not np.array_equal(short.inverse_frequencies, long.inverse_frequencies)
+
+
+def test_a_head_that_is_stored_beside_the_embeddings(tmp_path: Path) -> None:
+    """Tied, so that it must be the same matrix: then it is left out; another one contradicts the config."""
+    from safetensors.numpy import load_file, save_file
+
+    path = rewritten(folder("llama3"), tmp_path / "m")
+    tensors = load_file(path / "model.safetensors")
+    embed = tensors["model.embed_tokens.weight"]
+    save_file(tensors | {"lm_head.weight": embed}, path / "model.safetensors")
+    assert relative(Forward(path).run((0, text(1), 0)), expected("llama3", 1)) < WITHIN
+    for other in (embed[:-1].copy(), embed + 1):
+        save_file(tensors | {"lm_head.weight": other}, path / "model.safetensors")
+        with pytest.raises(CorruptModel, match="tie_word_embeddings"):
+            Forward(path)
