@@ -31,11 +31,11 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def eventually(holds: Callable[[], bool]) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
     """Wait for it. (The page's policy forbids the evaluation that Playwright's own waiting needs.)"""
-    end = time.monotonic() + 10
+    end = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < end, "it did not happen within ten seconds"
+        assert time.monotonic() < end, f"it did not happen within {seconds} seconds"
         time.sleep(0.02)
 
 

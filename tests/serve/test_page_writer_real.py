@@ -14,7 +14,8 @@ from ownlm.rag.library import Library
 from .browser import Watch, chromium, eventually, needs_chromium
 from .conftest import serving
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
+PATIENCE = 90  # on two busy cores
 pytest.importorskip("torch")
 sys.path.append(str(Path(__file__).parent / "openai"))  # not a package
 
@@ -34,6 +35,7 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
         library.sync([tmp_path / "docs"])
         with serving(library, llm=llm) as url, chromium() as browser:
             watched = Watch(browser, url)
+            watched.page.set_default_timeout(PATIENCE * 1000)
             yield watched
             watched.check()
 
@@ -49,14 +51,14 @@ def test_asked_and_talked_with(watch: Watch) -> None:
     watch.ask("What does a lost key cost?")
     assert page.locator(".statement, .none").count() >= 1 and page.locator("#answer .notice").count() == 0
     assert "Keys" in page.locator("#answer").evaluate("node => node.textContent")
-    eventually(lambda: "tokens/s" in page.inner_text("#how .writer"))
+    eventually(lambda: "tokens/s" in page.inner_text("#how .writer"), PATIENCE)
 
     page.click("#view-chat")
     page.fill("#message", "Hello")
     page.keyboard.press("Enter")
-    eventually(lambda: page.inner_text("#chat-status") == "Writing…" or not writing(page))
+    eventually(lambda: page.inner_text("#chat-status") == "Writing…" or not writing(page), PATIENCE)
     page.keyboard.press("Escape")
-    eventually(lambda: not writing(page))
+    eventually(lambda: not writing(page), PATIENCE)
     page.fill("#message", "word " * 1000)
     page.keyboard.press("Enter")
     page.wait_for_selector(".message.notice")
