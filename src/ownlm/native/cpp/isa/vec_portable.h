@@ -23,6 +23,14 @@ inline V div(V a, V b) { return a / b; }
 inline V vmax(V a, V b) { return a > b ? a : b; }
 inline V vmin(V a, V b) { return a < b ? a : b; }
 inline V vabs(V a) { return (V)((VI)a & VI{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}); }
+// (the 32 bits at p + 4 lane) >> shift & mask
+inline V load_bits(const uint8_t* p, int shift, int32_t mask) {
+  typedef uint32_t VU __attribute__((vector_size(16)));
+  VU bits;
+  std::memcpy(&bits, p, sizeof bits);
+  bits = bits >> static_cast<uint32_t>(shift) & static_cast<uint32_t>(mask);
+  return __builtin_convertvector((VI)bits, V);
+}
 // 2^n for whole n in [-126, 127]
 inline V pow2(V n) { return (V)((__builtin_convertvector(n, VI) + VI{127, 127, 127, 127}) * VI{1 << 23, 1 << 23, 1 << 23, 1 << 23}); }
 #else
@@ -41,6 +49,15 @@ inline V div(V a, V b) { OWNLM_LANES a.v[i] /= b.v[i]; return a; }
 inline V vmax(V a, V b) { OWNLM_LANES a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
 inline V vmin(V a, V b) { OWNLM_LANES a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
 inline V vabs(V a) { OWNLM_LANES a.v[i] = a.v[i] < 0 ? -a.v[i] : a.v[i]; return a; }
+inline V load_bits(const uint8_t* p, int shift, int32_t mask) {
+  V r;
+  OWNLM_LANES {
+    uint32_t bits;
+    std::memcpy(&bits, p + 4 * i, 4);
+    r.v[i] = static_cast<float>(bits >> shift & static_cast<uint32_t>(mask));
+  }
+  return r;
+}
 // 2^n for whole n in [-126, 127]
 inline V pow2(V n) {
   V r;
