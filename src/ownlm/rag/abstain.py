@@ -45,6 +45,8 @@ def features(query: Query, rarity: Rarity, options: Sequence[Option]) -> tuple[f
         of["kind_missing"],
         of["pairs"],
         math.log2(1 + len(query.terms)) / 4,
+        of["reader"],
+        max(max(option.candidate.read, default=0.0) for option in options),
     )
 
 

@@ -17,6 +17,7 @@ from ownlm.rag import extract, ledger
 from ownlm.rag.abstain import confidence
 from ownlm.rag.dates import written
 from ownlm.rag.extract import Quote
+from ownlm.rag.read import read
 from ownlm.rag.retrieve import Retriever
 from ownlm.rag.store import Store
 from ownlm.rag.types import Answer, Citation, Claim
@@ -24,6 +25,7 @@ from ownlm.rag.weights import shipped
 
 if TYPE_CHECKING:
     from ownlm.engine.embedder import Embedder
+    from ownlm.engine.reader import Reader
 
 Report = Callable[[str, Any], None]
 
@@ -55,6 +57,7 @@ def answer(
     embedder: Embedder,
     question: str,
     *,
+    reader: Reader | None = None,
     documents: Collection[int] | None = None,
     settings: Settings | None = None,
     on_event: Report | None = None,
@@ -66,7 +69,7 @@ def answer(
     """
     settings = settings or Settings()
     report = on_event or (lambda stage, data: None)
-    given = compose(store, embedder, question, documents=documents, settings=settings, report=report)
+    given = compose(store, embedder, question, reader=reader, documents=documents, settings=settings, report=report)
     used = {**asdict(settings), "documents": None if documents is None else sorted(documents)}
     return ledger.record(store, given, used, embedder.fingerprint)
 
@@ -76,6 +79,7 @@ def compose(
     embedder: Embedder,
     question: str,
     *,
+    reader: Reader | None = None,
     documents: Collection[int] | None = None,
     settings: Settings,
     report: Report,
@@ -87,7 +91,8 @@ def compose(
     found = Retriever(store, embedder).retrieve(question, settings.passages, documents)
     clock.append(time.perf_counter())
     report("reading", None)
-    options = extract.scored(found.query, found.rarity, found.candidates, weights)
+    candidates = read(reader, found.query, found.candidates)
+    options = extract.scored(found.query, found.rarity, candidates, weights)
     sure = confidence(found.query, found.rarity, options, weights)
     threshold = weights.threshold if settings.threshold is None else settings.threshold
     quotes: list[Quote] = []

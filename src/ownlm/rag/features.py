@@ -29,6 +29,7 @@ SENTENCE = (
     "novelty",  # share of its own words that the question does not have
     "length",
     "first",  # it opens its passage
+    "reader",  # the reader's score of it, above that of "none of them"
 )
 
 ABSTAIN = (
@@ -48,4 +49,6 @@ ABSTAIN = (
     "kind_missing",
     "pairs",
     "terms",  # how much the question says
+    "reader",  # the reader's score of the quoted sentence
+    "top_reader",  # its highest of any sentence
 )

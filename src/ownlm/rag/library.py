@@ -20,6 +20,7 @@ from ownlm.rag.types import Answer, Document, Extracted, Passage, Progress, Sync
 
 if TYPE_CHECKING:
     from ownlm.engine.embedder import Embedder
+    from ownlm.engine.reader import Reader
     from ownlm.rag.answer import Settings
     from ownlm.rag.generate.answer import GenerateSettings
     from ownlm.rag.generate.generator import Generator
@@ -35,6 +36,7 @@ class Library:
         self.store = store
         self._model = model
         self._embedder: Embedder | None = None
+        self._reader: Reader | None = None
         self._loading = threading.Lock()
 
     @classmethod
@@ -62,6 +64,16 @@ class Library:
                 self._embedder = Embedder.load(self._model)
             return self._embedder
 
+    @property
+    def reader(self) -> Reader:
+        """The reader that ships, loaded once."""
+        with self._loading:
+            if self._reader is None:
+                from ownlm.engine.reader import Reader
+
+                self._reader = Reader.load()
+            return self._reader
+
     def sync(
         self,
         roots: Sequence[PathLike],
@@ -88,7 +100,15 @@ class Library:
         """Answer from the documents (all, or those with these ids), and enter it in the ledger."""
         from ownlm.rag.answer import answer
 
-        return answer(self.store, self.embedder, question, documents=documents, settings=settings, on_event=on_event)
+        return answer(
+            self.store,
+            self.embedder,
+            question,
+            reader=self.reader,
+            documents=documents,
+            settings=settings,
+            on_event=on_event,
+        )
 
     def write(
         self,

@@ -42,7 +42,8 @@ class Sentence:
 class Candidate:
     """A chunk that some list found. ``bm25`` and ``cosine`` are 0 where a list did not find it.
 
-    ``above`` are the stems of its title and headings.
+    ``above`` are the stems of its title and headings; ``read`` are the reader's scores of its sentences (empty: it
+    was not read).
     """
 
     chunk_id: int
@@ -51,6 +52,7 @@ class Candidate:
     cosine: float
     above: frozenset[str]
     sentences: tuple[Sentence, ...]
+    read: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,4 +85,5 @@ def _features(
         sum(word not in query.stems for word in content) / len(content) if content else 0.0,
         math.log2(1 + len(sentence.stems)) / 6,
         float(index == 0),
+        candidate.read[index] if candidate.read else 0.0,
     )

@@ -11,9 +11,17 @@ from ownlm.rag.sentences import sentences
 from ownlm.rag.types import Citation, Claim, Passage, Verdict
 
 _CITED = re.compile(r"\[(\d{1,6})\]")
-_QUOTED = re.compile(r"[“\"„«]([^“”\"„«»]*)[”\"»](?:\s*\[(\d{1,6})\])?")
 _EXACT = re.compile(rf"{OPEN}([^{OPEN}{CLOSE}]*){CLOSE} \[(\d+)\]")
-_CLAIM_END = re.compile(r"[.!?][”\"’')]*(?:\s*\[\d{1,6}\])+")
+# A claim as the grammar makes it: stops and brackets inside a quotation end nothing.
+_HELD = re.compile(rf"(?:[^{OPEN}{CLOSE}\[\]]|{OPEN}[^{OPEN}{CLOSE}\[\]]*{CLOSE} \[\d+\])+?[.!?] (?:\[\d+\])+")
+_CLAIM_END = re.compile(r"[.!?。！？][”\"’')」』]*(?:\s*\[\d{1,6}\])+")
+# What other servers' models write for [1][2].
+_LISTED = re.compile(r"[\[【]\s*(\d{1,6}(?:\s*[,;]\s*\d{1,6})*)\s*[\]】]")
+_QUOTED = re.compile(
+    r"(?:„([^„“”]*)[“”]|“([^„“”]*)”|«([^«»]*)»|»([^«»]*)«|「([^「」]*)」|『([^『』]*)』|\"([^\"]*)\""
+    r"|(?<!\w)‘([^‘\n]*?)’(?!\w))(?:\s*\[(\d{1,6})\])?"
+)
+_LONE = re.compile(r"[“”„«»「」『』\"]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,12 @@ def parse(text: str, passages: Sequence[Passage], *, finished: bool, enforced: b
     """Claims of an answer. ``finished``: the model ended it by itself; ``enforced``: under the grammar, so that every
     claim ends with its citations and nothing else need be looked for.
     """
+    if not enforced:
+        text = _LISTED.sub(lambda found: "".join(f"[{number}]" for number in re.findall(r"\d+", found.group(1))), text)
     kept: list[Claim] = []
     length = dropped = misnumbered = uncited = 0
-    spans = _claims(text, enforced)
-    broken = bool(spans) and not finished and not _CLAIM_END.fullmatch(_tail(text[spans[-1][0] : spans[-1][1]]))
+    spans = _held(text) if enforced else _claims(text)
+    broken = bool(spans) and not finished and not _whole(text[spans[-1][0] : spans[-1][1]], enforced)
     for start, end in spans[:-1] if broken else spans:
         said = text[start:end]
         numbers = [int(number) for number in _CITED.findall(said)]
@@ -60,24 +70,31 @@ def parse(text: str, passages: Sequence[Passage], *, finished: bool, enforced: b
     return Parsed(" ".join(claim.text for claim in kept), tuple(kept), dropped, misnumbered, uncited, broken)
 
 
-def _tail(said: str) -> str:
-    """From the last sign that ends a sentence."""
-    at = max(said.rfind(sign) for sign in ".!?")
-    return said[at:] if at >= 0 else ""
+def _whole(said: str, enforced: bool) -> bool:
+    """Whether a claim has its end and its citations."""
+    if enforced:
+        return _HELD.fullmatch(said) is not None
+    at = max(said.rfind(sign) for sign in ".!?。！？")
+    return at >= 0 and _CLAIM_END.fullmatch(said, at) is not None
 
 
-def _claims(text: str, enforced: bool) -> list[tuple[int, int]]:
+def _held(text: str) -> list[tuple[int, int]]:
+    """Claims that the grammar made, one space between them; what broke off is the last."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    while match := _HELD.match(text, at):
+        found.append((at, match.end()))
+        at = match.end() + 1
+    return found + ([(at, len(text))] if text[at:].strip() else [])
+
+
+def _claims(text: str) -> list[tuple[int, int]]:
     """Sentences, each with the citations behind it."""
     found: list[tuple[int, int]] = []
     at = 0
     for match in _CLAIM_END.finditer(text):
-        if enforced:
-            found.append((at + (1 if found else 0), match.end()))
-        else:
-            found += _split(text, at, match.end())
+        found += _split(text, at, match.end())
         at = match.end()
-    if enforced:
-        return found + ([(at + (1 if found else 0), len(text))] if text[at:].strip() else [])
     return found + [(a, b) for a, b in sentences(text, at) if text[a:b].strip()]
 
 
@@ -97,7 +114,8 @@ def _quotes(said: str, passages: Sequence[Passage], enforced: bool) -> list[tupl
     first, then the others in order."""
     found = []
     for match in (_EXACT if enforced else _QUOTED).finditer(said):
-        quote, number = match.group(1).strip(), match.group(2)
+        *said_between, number = match.groups()
+        quote = next((part for part in said_between if part is not None), "").strip()
         if not quote:
             continue
         named = int(number) - 1 if number else -1
@@ -107,11 +125,7 @@ def _quotes(said: str, passages: Sequence[Passage], enforced: bool) -> list[tupl
             return None
         index, at = place
         found.append((index, passages[index].start + at, passages[index].start + at + len(quote)))
-    if enforced:
-        return found
-    opened = sum(said.count(mark) for mark in (OPEN, "„", "«"))
-    closed = sum(said.count(mark) for mark in (CLOSE, "»"))
-    return None if opened != closed or said.count('"') % 2 else found
+    return None if not enforced and _LONE.search(_QUOTED.sub("", said)) else found
 
 
 def _citations(
