@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ownlm.cli.output import note, say
 from ownlm.cli.serving import AllowHost, ApiKey, Host, Port
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from ownlm.engine.llm import LLM
+    from ownlm.serve.settings import Settings
 
 
 def serve(
@@ -24,19 +30,40 @@ def serve(
     cache_tokens: Annotated[
         int | None, typer.Option(help="Tokens whose keys and values are kept, of all requests together.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Id under which clients ask for the model.", show_default="the model's own name")
+    ] = None,
+    max_running: Annotated[int, typer.Option(help="Requests that are computed together.")] = 64,
+    max_waiting: Annotated[int, typer.Option(help="Requests that may wait; the next are told to come back.")] = 1024,
     lenient: Annotated[
         bool,
         typer.Option("--lenient", help="Name fields that are not understood in `warnings` instead of refusing them."),
     ] = False,
 ) -> None:
     """Serve a model with OpenAI's API: chat, completions, embeddings, tokens, metrics."""
+    from ownlm.cli.models import pull_progress
     from ownlm.engine.llm import LLM
+    from ownlm.errors import InvalidSetting
     from ownlm.serve.run import bind
-    from ownlm.serve.run import serve as run
     from ownlm.serve.settings import Settings
 
     settings = Settings(host=host, port=port, api_key=api_key, allowed_hosts=tuple(allow_host or ()), lenient=lenient)
-    with closing(bind(settings)) as listener, LLM(model, context=context, cache_tokens=cache_tokens) as llm:
+    if name is not None and not (name.isprintable() and name.strip()):
+        raise InvalidSetting("--name", name, "give a word, such as the name that your clients ask for")
+    with closing(bind(settings)) as listener:
+        with pull_progress() as progress:
+            llm = LLM(
+                model, context=context, cache_tokens=cache_tokens, max_running=max_running, max_waiting=max_waiting,
+                on_progress=progress,
+            )  # fmt: skip
+        _serve(llm, name or llm.name, settings, listener)
+
+
+def _serve(llm: LLM, name: str, settings: Settings, listener: socket) -> None:
+    from ownlm.serve.run import serve as run
+
+    with llm:
+        llm.name = name
         for text in llm.notes:
             note(f"note: {text}")
 

@@ -80,7 +80,7 @@ def test_it_serves(process: Process) -> None:
 
 
 def test_its_options(folder: Path) -> None:
-    process = Process(folder, "--api-key", KEY, "--context", "64", "--lenient")
+    process = Process(folder, "--api-key", KEY, "--context", "64", "--lenient", "--name", "gpt-4o")
     try:
         with pytest.raises(openai.AuthenticationError):
             process.client().models.list()
@@ -88,6 +88,7 @@ def test_its_options(folder: Path) -> None:
             assert httpx.get(process.url + route).status_code == 401
         client = process.client(KEY)
         model = process.model(client)
+        assert model == "gpt-4o"
         with pytest.raises(openai.BadRequestError, match="64"):
             client.completions.create(model=model, prompt="one two three " * 40)
         found = client.completions.create(model=model, prompt="one", max_tokens=2, extra_body={"colour": "green"})
@@ -105,6 +106,8 @@ def test_its_options(folder: Path) -> None:
         (["--host", "0.0.0.0"], "--api-key"),
         (["--api-key", "short"], "at least 8"),
         (["--context", "100000"], "100000"),
+        (["--name", " "], "--name"),
+        (["--max-running", "0"], "max_running"),
         (["--model", "/nowhere/at/all"], "/nowhere/at/all"),
     ],
 )
