@@ -23,11 +23,13 @@ from ownlm.model.ops.native import NativeOps
 from ownlm.model.params import DecoderParams, LinearWeight, Matrix
 from ownlm.model.rope import Rope
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 sys.path.append(str(Path(__file__).parent))
-from decoder_support import Forward, check_ways, expected, folder, relative, text
-from tiny_families import FAMILIES
+from decoder_support import Forward, check_ways, expected, folder, relative, text  # noqa: E402
+from tiny_families import FAMILIES  # noqa: E402
+
+from ownlm.model.ops.torch import TorchOps  # noqa: E402
 
 WITHIN = 1e-4
 
@@ -36,6 +38,12 @@ WITHIN = 1e-4
 def test_logits_are_those_of_transformers(family: str) -> None:
     assert expected(family, 1).std() >= 1
     check_ways(Forward(folder(family)), family, WITHIN)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_gpu_gives_the_same_logits(family: str) -> None:
+    check_ways(Forward(folder(family), ops=TorchOps("cuda")), family, WITHIN)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
