@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,40 @@ def test_deep_grammars_do_not_end_the_process(vocabulary: GrammarVocabulary) -> 
         "null",
         True,
     )
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "multipleOf": 1_000_003},
+        {"type": "number", "multipleOf": 0.1000003},
+        {"type": "integer", "multipleOf": 10**4000 + 1},
+        {"allOf": [{"type": "integer", "multipleOf": 997}, {"multipleOf": 991}]},
+        {"$defs": {"a": {"multipleOf": 997}}, "type": "array", "items": {"$ref": "#/$defs/a", "multipleOf": 991}},
+    ],
+)
+def test_multiples_of_much_are_refused_at_once(vocabulary: GrammarVocabulary, schema: dict[str, Any]) -> None:
+    begun = time.monotonic()
+    with pytest.raises(InvalidGrammar, match="multipleOf"):
+        Grammar.json_schema(schema).compile(vocabulary)
+    assert time.monotonic() - begun < 2
+    both = {"properties": {"a": {"multipleOf": 997}, "b": {"multipleOf": 991}, "c": {"multipleOf": 1000}}}
+    Grammar.json_schema(both).compile(vocabulary)
+
+
+def test_a_pattern_that_takes_too_much_is_given_up(vocabulary: GrammarVocabulary) -> None:
+    """It may not hold up the step that other requests share."""
+    try:
+        matcher = Grammar.regex("(a{1000}){1000}").compile(vocabulary).matcher()
+    except InvalidGrammar:
+        return
+    begun = time.monotonic()
+    for _ in range(20):
+        allowed = matcher.allowed()
+        if matcher.error or not allowed.any():
+            break
+        matcher.accept(int(allowed.argmax()))
+    assert time.monotonic() - begun < 4
 
 
 def test_deep_recursion_has_a_stack_of_its_own() -> None:

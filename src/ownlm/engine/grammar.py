@@ -28,8 +28,8 @@ _STACKS = (256 << 20, 32 << 20)  # bytes of stack (address space) for that recur
 _JSON_SPACE = r"[ \t\n\r]{1,64}"
 _JSON_OPTIONS: dict[str, Any] = {"coerce_one_of": False, "whitespace_flexible": True, "whitespace_pattern": _JSON_SPACE}
 _COMPACT = {"coerce_one_of": False, "whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
-_LIMITS = {"max_items_in_row": 10_000, "step_max_items": 200_000, "initial_lexer_fuel": 5_000_000,
-           "step_lexer_fuel": 1_000_000, "verbose_errors": False}  # fmt: skip
+_LIMITS = {"max_items_in_row": 10_000, "step_max_items": 200_000, "initial_lexer_fuel": 1_000_000,
+           "step_lexer_fuel": 200_000, "verbose_errors": False}  # fmt: skip
 _SHOWN = 300  # characters of a message of the library
 _compiling = threading.Lock()
 

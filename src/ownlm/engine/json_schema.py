@@ -7,12 +7,15 @@ would pass over, a misspelt ``minLenght`` too: such words are refused here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from ownlm.errors import InvalidGrammar
 
 MAX_REFERENCES = 2000
+MAX_MULTIPLE = 100_000  # a number's automaton has a state for each remainder: at 1,000,000 it takes 20 seconds
 _SCHEMA = {"additionalProperties", "items", "additionalItems", "not", "if", "then", "else", "contains",
            "propertyNames", "unevaluatedItems", "unevaluatedProperties"}  # fmt: skip
 _LISTS = {"allOf", "anyOf", "oneOf", "prefixItems"}
@@ -47,6 +50,7 @@ def checked(schema: Schema) -> dict[str, Any]:
     except RecursionError:
         raise InvalidGrammar("json_schema", schema, "it is nested too deeply") from None
     _check_words(nodes)
+    _check_multiples(nodes)
     _check_finite(schema, nodes)
     return dict(schema)
 
@@ -83,6 +87,46 @@ def _check_words(nodes: Mapping[str, Schema]) -> None:
                 raise InvalidGrammar("json_schema", word, f"{at} holds settings of the parser: take them out")
     if references > MAX_REFERENCES:
         raise InvalidGrammar("json_schema", references, f"it has more than {MAX_REFERENCES} references")
+
+
+def _check_multiples(nodes: Mapping[str, Schema]) -> None:
+    """Raise InvalidGrammar where a number must be a multiple of too much, by one schema or by several at once."""
+    if not any(isinstance(schema, Mapping) and "multipleOf" in schema for schema in nodes.values()):
+        return
+    for schema in nodes.values():
+        found = _multiples(schema, nodes)
+        if not found:
+            continue
+        least = min(_exponent(number) for number in found)
+        together = math.lcm(*(int(number.scaleb(-least)) for number in found))
+        while together % 10 == 0:
+            together //= 10
+        if together > MAX_MULTIPLE:
+            shown = ", ".join(sorted(map(str, found)))
+            raise InvalidGrammar("json_schema", shown, f"multipleOf of more than {MAX_MULTIPLE:,} is not supported")
+
+
+def _multiples(schema: Schema, nodes: Mapping[str, Schema]) -> set[Decimal]:
+    """What a value must be a multiple of, by a schema and those that it is met together with."""
+    found: set[Decimal] = set()
+    seen: set[int] = set()
+    left: list[Any] = [schema]
+    while left:
+        part = left.pop()
+        if not isinstance(part, Mapping) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        value = part.get("multipleOf")
+        if type(value) is int or (type(value) is float and math.isfinite(value)):
+            found |= {Decimal(str(value) if isinstance(value, float) else value).normalize()} if value > 0 else set()
+        left += [other for word in ("allOf", "anyOf", "oneOf") for other in _list(part, word)]
+        target = part.get("$ref")
+        left += [nodes[target]] if isinstance(target, str) and target in nodes else []
+    return found
+
+
+def _exponent(number: Decimal) -> int:
+    return int(number.as_tuple().exponent)
 
 
 def _check_finite(root: Mapping[str, Any], nodes: Mapping[str, Schema]) -> None:
