@@ -34,18 +34,13 @@ inline void tile_of_groups(const Packed& w, int64_t panel, const uint8_t* x, int
     OWNLM_UNROLL for (int m = 0; m < M; ++m) acc[m][0] = acc[m][1] = _mm256_setzero_si256();
     if constexpr (F == Format::q4_0) {
       const __m256i low = _mm256_set1_epi8(15);
-      OWNLM_UNROLL for (int j = 0; j < 4; ++j) {
-        __m256i first[2], second[2];
-        OWNLM_UNROLL for (int h = 0; h < 2; ++h) {
-          first[h] = _mm256_and_si256(weights(j, h), low);
-          second[h] = _mm256_and_si256(_mm256_srli_epi16(weights(j, h), 4), low);
-        }
+      OWNLM_UNROLL for (int j = 0; j < 8; ++j) {  // one half of the nibbles at a time: 16 registers hold no more
+        __m256i v[2];
+        OWNLM_UNROLL for (int h = 0; h < 2; ++h)
+          v[h] = _mm256_and_si256(j % 2 ? _mm256_srli_epi16(weights(j / 2, h), 4) : weights(j / 2, h), low);
         OWNLM_UNROLL for (int m = 0; m < M; ++m) {
-          const __m256i a = four(m, j), a4 = four(m, j + 4);
-          OWNLM_UNROLL for (int h = 0; h < 2; ++h) {
-            acc[m][h] = _mm256_add_epi16(acc[m][h], _mm256_maddubs_epi16(first[h], a));
-            acc[m][h] = _mm256_add_epi16(acc[m][h], _mm256_maddubs_epi16(second[h], a4));
-          }
+          const __m256i a = four(m, j / 2 + j % 2 * 4);
+          OWNLM_UNROLL for (int h = 0; h < 2; ++h) acc[m][h] = _mm256_add_epi16(acc[m][h], _mm256_maddubs_epi16(v[h], a));
         }
       }
       OWNLM_UNROLL for (int m = 0; m < M; ++m) {
