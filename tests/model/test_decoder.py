@@ -257,7 +257,6 @@ def test_a_config_that_contradicts_its_tensors(
     [
         ("llama", {"model_type": "mamba"}, "'mamba'; supported: .*gemma2.*qwen3_moe"),
         ("llama", {"hidden_act": "relu"}, "hidden_act"),
-        ("llama", {"pretraining_tp": 2}, "pretraining_tp"),
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "dynamic"),
         (
             "llama",

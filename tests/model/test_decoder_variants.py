@@ -26,6 +26,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"rope_parameters": {**YARN, "attention_factor": 1.25, "beta_fast": 16.0, "beta_slow": 2.0}}),
     ("llama", {"rope_parameters": {**YARN, "factor": 1.0}, "rms_norm_eps": 1e-3}),
     ("llama3", {"rope_parameters": {**LLAMA3, "low_freq_factor": 2.0, "high_freq_factor": 16.0}}),
+    ("llama", {"pretraining_tp": 2}),  # the same sums in another order; SmolLM3 states it
     ("mistral", {"sliding_window": 1}),
     ("mistral", {"sliding_window": None, "num_attention_heads": 6, "num_key_value_heads": 3}),
     ("mixtral", {"sliding_window": 24, "num_experts_per_tok": 1}),

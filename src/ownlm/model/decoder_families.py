@@ -56,7 +56,6 @@ def supported() -> list[str]:
 
 def _common(raw: Settings, context: int | None, **changes: Any) -> DecoderConfig:
     """What all families but GPT-2 say in the same words."""
-    raw.refuse(pretraining_tp=1)
     heads, hidden = raw.count("num_attention_heads"), raw.count("hidden_size")
     if raw.get("head_dim") is None and hidden % heads:
         raise CorruptModel(f"{raw.where}: hidden_size is {hidden}, which {heads} num_attention_heads do not divide")
