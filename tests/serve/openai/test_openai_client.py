@@ -56,6 +56,18 @@ def test_a_chat_has_what_the_contract_says(client) -> None:
     assert again.usage.prompt_tokens_details.cached_tokens >= 0
 
 
+def test_what_was_read_before_is_counted(client) -> None:
+    said = [{"role": "user", "content": "A conversation that goes on for more than a block or two of the cache."}]
+    first, again = (client.chat.completions.create(model="tiny", messages=said, max_tokens=2).usage for _ in range(2))
+    longer = [*said, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "And on."}]
+    third = client.chat.completions.create(model="tiny", messages=longer, max_tokens=2, stream=True,
+                                           stream_options={"include_usage": True})  # fmt: skip
+    *_, last = third
+    assert first.prompt_tokens == again.prompt_tokens < last.usage.prompt_tokens
+    assert again.prompt_tokens_details.cached_tokens >= again.prompt_tokens - 32
+    assert last.usage.prompt_tokens_details.cached_tokens >= again.prompt_tokens - 32
+
+
 def test_a_stream_is_the_whole_in_pieces(client) -> None:
     settings = {"model": "tiny", "messages": HELLO, "max_tokens": 20, "temperature": 0}
     whole = client.chat.completions.create(**settings).choices[0]
