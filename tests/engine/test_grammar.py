@@ -253,6 +253,11 @@ def test_multiples_of_much_are_refused_at_once(vocabulary: GrammarVocabulary, sc
     Grammar.json_schema(both).compile(vocabulary)
 
 
+def test_a_number_that_nothing_can_hold_is_refused(vocabulary: GrammarVocabulary) -> None:
+    with pytest.raises(InvalidGrammar):
+        Grammar.json_schema({"type": "integer", "maximum": 10**400}).compile(vocabulary)
+
+
 def test_a_pattern_that_takes_too_much_is_given_up(vocabulary: GrammarVocabulary) -> None:
     """It may not hold up the step that other requests share."""
     try:

@@ -133,13 +133,16 @@ class CompiledGrammar:
         self.grammar = grammar
         self.vocabulary = vocabulary
         matcher = llguidance.LLMatcher
-        if grammar.kind == "json_schema":
-            options: Any = {"lenient": False, **grammar.json_options()}
-            source = matcher.grammar_from_json_schema(grammar.source, overrides=options)
-        elif grammar.kind == "regex":
-            source = matcher.grammar_from_regex(grammar.source)
-        else:
-            source = matcher.grammar_from_lark(grammar.source)
+        try:
+            if grammar.kind == "json_schema":
+                options: Any = {"lenient": False, **grammar.json_options()}
+                source = matcher.grammar_from_json_schema(grammar.source, overrides=options)
+            elif grammar.kind == "regex":
+                source = matcher.grammar_from_regex(grammar.source)
+            else:
+                source = matcher.grammar_from_lark(grammar.source)
+        except ValueError as error:  # a number that the library cannot hold
+            raise InvalidGrammar(grammar.kind, grammar.source, _readable([str(error)])) from None
         limits = llguidance.LLParserLimits(**_LIMITS)  # type: ignore[arg-type]
         wrong, messages = matcher.validate_grammar_with_warnings(source, vocabulary.inner, limits=limits)
         if wrong or messages:

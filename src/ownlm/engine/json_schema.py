@@ -97,18 +97,19 @@ def _check_multiples(nodes: Mapping[str, Schema]) -> None:
         found = _multiples(schema, nodes)
         if not found:
             continue
-        least = min(_exponent(number) for number in found)
-        together = math.lcm(*(int(number.scaleb(-least)) for number in found))
+        least = min(exponent for _, exponent in found)
+        together = math.lcm(*(digits * 10 ** (exponent - least) for digits, exponent in found))
         while together % 10 == 0:
             together //= 10
         if together > MAX_MULTIPLE:
-            shown = ", ".join(sorted(map(str, found)))
-            raise InvalidGrammar("json_schema", shown, f"multipleOf of more than {MAX_MULTIPLE:,} is not supported")
+            raise InvalidGrammar(
+                "json_schema", "multipleOf", f"multiples of more than {MAX_MULTIPLE:,} are not supported"
+            )
 
 
-def _multiples(schema: Schema, nodes: Mapping[str, Schema]) -> set[Decimal]:
-    """What a value must be a multiple of, by a schema and those that it is met together with."""
-    found: set[Decimal] = set()
+def _multiples(schema: Schema, nodes: Mapping[str, Schema]) -> set[tuple[int, int]]:
+    """What a value must be a multiple of, by a schema and those that it is met together with: (digits, exponent)."""
+    found: set[tuple[int, int]] = set()
     seen: set[int] = set()
     left: list[Any] = [schema]
     while left:
@@ -117,16 +118,15 @@ def _multiples(schema: Schema, nodes: Mapping[str, Schema]) -> set[Decimal]:
             continue
         seen.add(id(part))
         value = part.get("multipleOf")
-        if type(value) is int or (type(value) is float and math.isfinite(value)):
-            found |= {Decimal(str(value) if isinstance(value, float) else value).normalize()} if value > 0 else set()
+        if type(value) is int and value > 0:
+            found.add((value, 0))
+        elif type(value) is float and math.isfinite(value) and value > 0:
+            _, digits, exponent = Decimal(str(value)).as_tuple()
+            found.add((int("".join(map(str, digits))), int(exponent)))
         left += [other for word in ("allOf", "anyOf", "oneOf") for other in _list(part, word)]
         target = part.get("$ref")
         left += [nodes[target]] if isinstance(target, str) and target in nodes else []
     return found
-
-
-def _exponent(number: Decimal) -> int:
-    return int(number.as_tuple().exponent)
 
 
 def _check_finite(root: Mapping[str, Any], nodes: Mapping[str, Schema]) -> None:
