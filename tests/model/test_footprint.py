@@ -6,6 +6,7 @@ import dataclasses
 import json
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,22 @@ from decoder_support import folder, text
 from tiny_families import FAMILIES
 
 
-def held(tree: Any) -> int:
-    """Bytes of all arrays below a prepared tree."""
-    if tree is None or isinstance(tree, int | float | str):
-        return 0
+def arrays(tree: Any) -> Iterator[Any]:
+    """All arrays below a prepared tree."""
     if isinstance(tree, tuple):
-        return sum(map(held, tree))
-    if hasattr(tree, "nbytes"):
-        return int(tree.nbytes)
-    fields = [field.name for field in dataclasses.fields(tree) if field.name != "sinks"]  # left where they are mapped
-    return sum(held(getattr(tree, name)) for name in fields)
+        for item in tree:
+            yield from arrays(item)
+    elif hasattr(tree, "nbytes"):
+        yield tree
+    elif dataclasses.is_dataclass(tree):
+        for field in dataclasses.fields(tree):
+            if field.name != "sinks":  # left where they are mapped
+                yield from arrays(getattr(tree, field.name))
+
+
+def held(tree: Any) -> int:
+    """Their bytes, of one that is there twice once."""
+    return sum({id(array): int(array.nbytes) for array in arrays(tree)}.values())
 
 
 def said_and_held(path: Path, ops: str) -> tuple[int, int]:
@@ -75,18 +82,18 @@ def test_matrices_that_are_stacked_take_one_format(mixed: dict[str, str], tmp_pa
 def pairs_of(source: Path, target: Path) -> Path:
     """gpt-oss with its experts in MXFP4 as the Hub keeps them: nibbles and exponents apart."""
     tensors = checkpoint.load(source).tensors
-    arrays: dict[str, tuple[str, np.ndarray[Any, Any]]] = {}
+    stored: dict[str, tuple[str, np.ndarray[Any, Any]]] = {}
     for name, tensor in tensors.items():
         if name.endswith(("gate_up_proj", "down_proj")):
             rows = np.ascontiguousarray(tensor.float32().swapaxes(1, 2))
             pairs, exponents = mxfp4.to_pairs(mxfp4.quantize(rows))
-            arrays |= {f"{name}_blocks": ("U8", pairs), f"{name}_scales": ("U8", exponents)}
+            stored |= {f"{name}_blocks": ("U8", pairs), f"{name}_scales": ("U8", exponents)}
         else:
-            arrays[name] = (tensor.dtype, tensor.array)
+            stored[name] = (tensor.dtype, tensor.array)
     target.mkdir()
     config = json.loads((source / "config.json").read_text()) | {"quantization_config": {"quant_method": "mxfp4"}}
     (target / "config.json").write_text(json.dumps(config))
-    write(target / "model.safetensors", arrays)
+    write(target / "model.safetensors", stored)
     return target
 
 
@@ -142,14 +149,14 @@ def test_blocks_of_experts_are_the_numbers_that_they_stand_for(tmp_path: Path) -
     packed = pairs_of(folder("gpt_oss"), tmp_path / "packed")
     (plain := tmp_path / "plain").mkdir()
     (plain / "config.json").write_bytes((folder("gpt_oss") / "config.json").read_bytes())
-    arrays = {}
+    stored = {}
     for name, tensor in checkpoint.load(folder("gpt_oss")).tensors.items():
         values = tensor.float32()
         if name.endswith(("gate_up_proj", "down_proj")):
             rows = mxfp4.dequantize(mxfp4.quantize(np.ascontiguousarray(values.swapaxes(1, 2))))
             values = np.ascontiguousarray(rows.swapaxes(1, 2))
-        arrays[name] = ("F32", values)
-    write(plain / "model.safetensors", arrays)
+        stored[name] = ("F32", values)
+    write(plain / "model.safetensors", stored)
     one, other = Forward(packed), Forward(plain)
     assert isinstance(one.params.layers[0].experts, ExpertsParams)
     assert relative(one.run((0, text(1), 0)), other.run((0, text(1), 0))) < 1e-6

@@ -40,7 +40,10 @@ def footprint(config: DecoderConfig, tensors: Mapping[str, Tensor], ops: str) ->
         found.append(count(leaf))
         return leaf
 
-    map_leaves(decoder_params(config, _hollow(tensors)), pack)
+    params = decoder_params(config, _hollow(tensors))
+    if ops != "native" and config.tie_word_embeddings:
+        params = dataclasses.replace(params, head=None)  # is the table of embeddings
+    map_leaves(params, pack)
     return Footprint(sum(stays for stays, _ in found), max((more for _, more in found), default=0))
 
 

@@ -77,7 +77,8 @@ class TorchOps:
         self.device = torch.device(device)
 
     def prepare(self, params: P) -> P:
-        return map_leaves(params, self._pack)
+        made: dict[int, Tensor] = {}  # of matrices: a tied head is the table of embeddings
+        return map_leaves(params, lambda leaf: self._pack(leaf, made))
 
     def embed(self, lookups: Sequence[tuple[Ids, Tensor]], scale: float = 1.0) -> Tensor:
         (ids, table), *rest = lookups
@@ -238,15 +239,16 @@ class TorchOps:
     def _ids(self, ids: Ids) -> Tensor:
         return torch.from_numpy(np.array(ids, np.int64)).to(self.device)
 
-    def _pack(self, leaf: Leaf) -> Tensor | _Linear | _Norm | _Rms:
+    def _pack(self, leaf: Leaf, made: dict[int, Tensor]) -> Tensor | _Linear | _Norm | _Rms:
         if isinstance(leaf, NormWeight):
             return _Norm(self._floats(leaf.weight), self._floats(leaf.bias), leaf.eps)
         if isinstance(leaf, RMSNormWeight):
             return _Rms(self._floats(leaf.weight) + leaf.offset, leaf.eps)
         if isinstance(leaf, EmbeddingWeight):
-            return self._values(leaf.table)
+            return made.setdefault(id(leaf.table), self._values(leaf.table))
         matrices = (leaf.gate, leaf.up) if isinstance(leaf, GluWeight) else leaf.matrices
-        weight = torch.cat([self._values(matrix) for matrix in matrices])
+        known = made.get(id(matrices[0])) if len(matrices) == 1 else None
+        weight = torch.cat([self._values(matrix) for matrix in matrices]) if known is None else known
         return _Linear(weight, torch.cat([self._floats(bias) for bias in leaf.biases]) if leaf.biases else None)
 
     def _values(self, matrix: Matrix) -> Tensor:
