@@ -89,6 +89,15 @@ def test_what_a_template_would_pass_over(tmp_path: Path) -> None:
         assert "does not tell the model of tools" in warning
 
 
+def test_a_model_that_only_continues_text_says_so(tmp_path: Path) -> None:
+    with noise_llm(tmp_path, chat=False) as llm, serving_llm(llm) as served:
+        for path, body in (("/v1/chat/completions", {"model": "noise"}), ("/tokenize", {})):
+            found = httpx.post(f"{served.url}{path}", json=body | {"messages": HELLO}, timeout=60)
+            assert found.status_code == 400 and found.json()["error"]["code"] == "no_chat_template"
+        body = {"model": "noise", "prompt": "Hello", "max_tokens": 3}
+        assert httpx.post(f"{served.base}/completions", json=body, timeout=60).status_code == 200
+
+
 def test_a_message_s_unknown_fields_are_named(folder: Path) -> None:
     body = {"model": "echo", "messages": [HELLO[0] | {"mood": "good"}]}
     with saying(folder, "Yes")[0] as llm:

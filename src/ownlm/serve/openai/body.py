@@ -35,6 +35,17 @@ def unknown_fields(body: Open, lenient: bool) -> list[str]:
     return [f"{name} is not understood here and was left aside" for name in names]
 
 
+def check_chat(llm: LLM) -> None:
+    """400 for messages to a model that only continues text."""
+    if llm.chat_template is None:
+        raise Problem(
+            400,
+            f"{llm.name} has no chat template: it continues text (/v1/completions), or give it one in its folder",
+            code="no_chat_template",
+            param="messages",
+        )
+
+
 def known_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages without fields that are not understood: those are in the warnings."""
     return [{name: value for name, value in message.items() if name in FIELDS} for message in messages]

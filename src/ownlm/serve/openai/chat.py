@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from ownlm.engine.llm import LLM
 from ownlm.errors import InvalidGrammar
 from ownlm.serve.openai.answer_form import form_of, wanted
-from ownlm.serve.openai.body import check_model, known_messages, sampling, unknown_fields
+from ownlm.serve.openai.body import check_chat, check_model, known_messages, sampling, unknown_fields
 from ownlm.serve.openai.chat_answer import ChatAnswer
 from ownlm.serve.openai.schema import ChatBody
 from ownlm.serve.openai.sse import Stream
@@ -42,6 +42,7 @@ def router(llm: LLM, settings: Settings, gate: Gate, timings: Timings) -> APIRou
 def _begin(llm: LLM, settings: Settings, body: ChatBody, timings: Timings) -> ChatAnswer:
     warnings = unknown_fields(body, settings.lenient)
     check_model(body.model, llm)
+    check_chat(llm)
     found = sampling(body)
     if body.max_completion_tokens is not None:
         found["max_tokens"] = body.max_completion_tokens

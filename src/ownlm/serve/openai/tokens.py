@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from ownlm.engine.llm import LLM
-from ownlm.serve.openai.body import check_model, known_messages, unknown_fields
+from ownlm.serve.openai.body import check_chat, check_model, known_messages, unknown_fields
 from ownlm.serve.openai.schema import DetokenizeBody, TokenizeBody
 from ownlm.serve.problem import Problem
 from ownlm.serve.settings import Settings
@@ -45,6 +45,7 @@ def router(llm: LLM, settings: Settings, gate: Gate) -> APIRouter:
 
 def _ids(llm: LLM, body: TokenizeBody) -> list[int]:
     if body.messages is not None:
+        check_chat(llm)
         return list(llm.render(known_messages(body.messages)).ids)
     assert body.prompt is not None
     return llm.tokenizer.encode(body.prompt, add_special=body.add_special_tokens)
