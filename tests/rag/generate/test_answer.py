@@ -95,6 +95,38 @@ def test_that_nothing_answers_is_an_abstention(library: Library) -> None:
     assert given.abstained and given.answer == NOTHING and not given.claims and given.passages
 
 
+def test_what_follows_an_abstention_is_left_out_and_said(library: Library) -> None:
+    given = library.write(QUESTION, served(f"{NOTHING} [1] Perhaps ask at the gate. [2]"))
+    assert given.abstained and given.answer == NOTHING and any("what it wrote after it" in note for note in given.notes)
+    assert not any("after it" in note for note in library.write(QUESTION, served(f"{NOTHING} [1][2]")).notes)
+
+
+def test_thoughts_are_no_part_of_the_answer(library: Library) -> None:
+    given = library.write(QUESTION, served("<think>It is “nowhere”", " said.</think>\n\nIt opens at nine. [1]"))
+    assert given.answer == "It opens at nine. [1]"
+
+
+def test_a_prompt_too_long_for_the_server_loses_whole_passages_and_says_so(library: Library) -> None:
+    asked: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content)["messages"][1]["content"].count("<passage number"))
+        if asked[-1] > room:
+            said = "This model's maximum context length is 90 tokens. However, you requested 400."
+            return httpx.Response(400, json={"error": {"message": said, "code": "context_length_exceeded"}})
+        event = {"choices": [{"index": 0, "delta": {"content": "It opens. [1]"}, "finish_reason": "stop"}]}
+        return httpx.Response(200, text=f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n")
+
+    writer = OpenAIGenerator("http://127.0.0.1:9/v1", "m", transport=httpx.MockTransport(answer))
+    room = 1
+    given = library.write(QUESTION, writer)
+    assert asked == [2, 1] and len(given.passages) == 1
+    assert any("the model read 1 of 2 passages" in note for note in given.notes)
+    room = 0
+    with pytest.raises(BackendError, match="maximum context length is 90"):
+        library.write(QUESTION, writer)
+
+
 def test_an_answer_that_is_cut_loses_its_last_sentence_and_says_so(library: Library) -> None:
     given = library.write(QUESTION, served("It opens at nine. [1] It is clos", reason="length"))
     assert given.answer == "It opens at nine. [1]"

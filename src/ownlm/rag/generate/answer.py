@@ -5,6 +5,7 @@ question ──> retrieve ──> passages that fit ──> numbered prompt ─�
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -15,11 +16,13 @@ from ownlm.prompts.grounded import NOTHING, VERSION, Source, messages
 from ownlm.rag import ledger
 from ownlm.rag.answer import EMPTY, Report
 from ownlm.rag.dates import written
-from ownlm.rag.generate.generator import Generator, Messages, Written
+from ownlm.rag.generate.generator import Generator, NoRoom, Written
 from ownlm.rag.generate.parse import Parsed, parse
 from ownlm.rag.retrieve import Retriever
 from ownlm.rag.store import Store
 from ownlm.rag.types import Answer, Passage
+
+_CITED = re.compile(r"\s*\[\d+\]")
 
 if TYPE_CHECKING:
     from ownlm.engine.embedder import Embedder
@@ -61,17 +64,21 @@ def answer(
     clock.append(time.perf_counter())
     counts = store.counts()
     notes = list(found.notes)
-    passages, prompt = _fitting(generator, found.query.text, found.passages, settings.max_tokens, notes)
+    passages: list[Passage] = []
     made: Written | None = None
     parsed = Parsed("", ())
-    if passages:
+    if found.passages:
         report("writing", None)
-        made = generator.write(
-            prompt, [passage.text for passage in passages], settings.max_tokens, lambda piece: report("text", piece)
-        )
+        passages, made = _write(generator, found.query.text, found.passages, settings.max_tokens, report)
+        if len(passages) < len(found.passages):
+            notes.append(
+                f"the model read {len(passages)} of {len(found.passages)} passages: its context has no room for more"
+            )
         text = made.text.strip()
         if not text.startswith(NOTHING):
             parsed = parse(text, passages, finished=made.finished, enforced=generator.enforced)
+        elif _CITED.sub("", text.removeprefix(NOTHING)).strip():
+            notes.append("left out, because the model wrote that the documents do not answer: what it wrote after it")
         notes += _notes(generator, parsed, settings.max_tokens)
     clock.append(time.perf_counter())
     there = counts["documents"] if documents is None else len(set(documents))
@@ -109,27 +116,24 @@ def answer(
     return ledger.record(store, given, used, embedder.fingerprint)
 
 
-def _fitting(
-    generator: Generator, question: str, passages: Sequence[Passage], max_tokens: int, notes: list[str]
-) -> tuple[list[Passage], Messages]:
-    """As many of the best passages as have room, whole; a note says how many had none."""
+def _write(
+    generator: Generator, question: str, passages: Sequence[Passage], max_tokens: int, report: Report
+) -> tuple[list[Passage], Written]:
+    """What the model makes of as many of the best passages as have room, whole; those, and what it wrote."""
     kept = list(passages)
     while kept:
         prompt = messages(question, [Source(_place(passage), passage.text) for passage in kept])
         if generator.fits(prompt, max_tokens):
-            if len(kept) < len(passages):
-                notes.append(
-                    f"the model read {len(kept)} of {len(passages)} passages: its context has no room for more"
-                )
-            return kept, prompt
+            texts = [passage.text for passage in kept]
+            try:
+                return kept, generator.write(prompt, texts, max_tokens, lambda piece: report("text", piece))
+            except NoRoom:
+                if len(kept) == 1:
+                    raise
         kept.pop()
-    if passages:
-        raise InvalidSetting(
-            "max_tokens",
-            max_tokens,
-            f"beside the question, the context of {generator.name} has no room for one passage",
-        )
-    return [], []
+    raise InvalidSetting(
+        "max_tokens", max_tokens, f"beside the question, the context of {generator.name} has no room for one passage"
+    )
 
 
 def _place(passage: Passage) -> str:
@@ -144,7 +148,7 @@ def _notes(generator: Generator, parsed: Parsed, max_tokens: int) -> list[str]:
     if not generator.enforced:
         notes.append(
             f"{generator.name} runs behind another server: its citations and quotations were checked afterwards, "
-            "they could not be enforced"
+            "they could not be enforced, nor can be seen whether it read the whole prompt"
         )
     if parsed.dropped:
         notes.append(f"left out, because it quotes what stands in no passage: {_count(parsed.dropped, 'sentence')}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ownlm.errors import BackendError, TemplateError
 from ownlm.rag.generate.grammar import grammar
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class Written:
     cached_tokens: int = 0
 
 
+class NoRoom(BackendError):
+    """Another server says that the prompt is longer than its context."""
+
+
 class Generator(Protocol):
     """``enforced``: an answer cannot break the grammar. ``name`` and ``fingerprint`` say which model wrote."""
 
@@ -42,7 +47,7 @@ class Generator(Protocol):
         ...
 
     def write(self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText) -> Written:
-        """The answer; ``on_text`` is given each piece as it comes."""
+        """The answer; ``on_text`` is given each piece as it comes. Raises NoRoom where only the server knows."""
         ...
 
 
@@ -84,7 +89,16 @@ class LocalGenerator:
         )
 
     def _ids(self, messages: Messages) -> list[int]:
-        """A model without a chat template reads the messages as plain text."""
-        if self.llm.chat_template is not None:
-            return list(self.llm.render(messages).ids)
-        return self.llm.encode("\n\n".join(message["content"] for message in messages) + "\nAnswer:")
+        """A model without a chat template reads the messages as plain text; one whose template knows no system role
+        (Gemma) reads them as one message. No room for thoughts is left: the grammar begins with the answer."""
+        if self.llm.chat_template is None:
+            return self.llm.encode(_joined(messages) + "\nAnswer:")
+        try:
+            return list(self.llm.render(messages, enable_thinking=False).ids)
+        except TemplateError:
+            whole = [{"role": "user", "content": _joined(messages)}]
+            return list(self.llm.render(whole, enable_thinking=False).ids)
+
+
+def _joined(messages: Messages) -> str:
+    return "\n\n".join(message["content"] for message in messages)

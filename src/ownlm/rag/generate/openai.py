@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,9 +15,13 @@ from urllib.parse import urlsplit
 import httpx
 
 from ownlm.errors import BackendError, InvalidSetting
-from ownlm.rag.generate.generator import Messages, OnText, Written
+from ownlm.rag.generate.generator import Messages, NoRoom, OnText, Written
 
 _SHOWN = 300
+_TOO_LONG = re.compile(
+    r"context.{0,40}(length|window|size)|maximum context|prompt (is )?too long|too many tokens", re.I
+)
+_THOUGHTS = re.compile(r"\s*<think>.*?(</think>|\Z)\s*", re.S)
 _MOST = 4 << 20  # bytes of an answer
 TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 
@@ -50,7 +55,7 @@ class OpenAIGenerator:
         return f"openai:{self._url}:{self.name}"
 
     def fits(self, messages: Messages, max_tokens: int) -> bool:
-        return True  # the server refuses what does not fit
+        return True  # the server refuses what does not fit: NoRoom
 
     def write(self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText) -> Written:
         body = {
@@ -74,7 +79,7 @@ class OpenAIGenerator:
                 reason = choice.get("finish_reason") or reason
         details = usage.get("prompt_tokens_details") or {}
         return Written(
-            "".join(pieces).strip(),
+            _THOUGHTS.sub("", "".join(pieces), count=1).strip(),
             reason == "stop",
             None,
             int(usage.get("prompt_tokens") or 0),
@@ -83,12 +88,16 @@ class OpenAIGenerator:
         )
 
     def _events(self, body: dict[str, object]) -> Iterator[dict[str, Any]]:
-        """The stream's data events. Raises BackendError with what the server said."""
+        """The stream's data events. Raises BackendError with what the server said: NoRoom of a too long prompt."""
         taken = 0
         try:
             with self._client.stream("POST", f"{self._url}/chat/completions", json=body) as response:
                 if response.status_code != 200:
-                    raise BackendError(self._url, f"it answered {response.status_code}: {_message(response)}")
+                    said = _message(response)
+                    wrong = (
+                        NoRoom if response.status_code in (400, 413, 422) and _TOO_LONG.search(said) else BackendError
+                    )
+                    raise wrong(self._url, f"it answered {response.status_code}: {said}")
                 for line in response.iter_lines():
                     taken += len(line)
                     if taken > _MOST:
