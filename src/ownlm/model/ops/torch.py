@@ -13,50 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm.errors import MissingExtra
-from ownlm.formats import FORMATS, bfloat16
 from ownlm.model.batch import Batch
 from ownlm.model.config import Activation
 from ownlm.model.decoder_config import ExpertsConfig, GatedActivation
 from ownlm.model.ops.base import SWIGLU_ALPHA, SWIGLU_LIMIT, AttentionSpec, Ids
-from ownlm.model.params import (
-    EmbeddingWeight,
-    ExpertsParams,
-    GluWeight,
-    Leaf,
-    Matrix,
-    NormWeight,
-    RMSNormWeight,
-    map_leaves,
-)
+from ownlm.model.params import ExpertsParams, map_leaves
 from ownlm.model.rope import Rope
 
 try:
     import torch
     from torch import Tensor
     from torch.nn import functional as F
+
+    from ownlm.model.ops.torch_weights import Linear, Norm, Rms, floats, pack
 except ModuleNotFoundError:
     raise MissingExtra("train", "torch") from None
 
 P = TypeVar("P")
-
-
-@dataclass(frozen=True, slots=True)
-class _Linear:
-    weight: Tensor
-    bias: Tensor | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Norm:
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Rms:
-    weight: Tensor
-    eps: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +51,7 @@ class TorchOps:
 
     def prepare(self, params: P) -> P:
         made: dict[int, Tensor] = {}  # of matrices: a tied head is the table of embeddings
-        return map_leaves(params, lambda leaf: self._pack(leaf, made))
+        return map_leaves(params, lambda leaf: pack(leaf, self.device, made))
 
     def embed(self, lookups: Sequence[tuple[Ids, Tensor]], scale: float = 1.0) -> Tensor:
         (ids, table), *rest = lookups
@@ -90,7 +63,7 @@ class TorchOps:
     def linear(
         self,
         x: Tensor,
-        w: _Linear,
+        w: Linear,
         residual: Tensor | None = None,
         activation: Activation = "",
         residual_scale: float = 1.0,
@@ -102,7 +75,7 @@ class TorchOps:
             y = y * residual_scale
         return y if residual is None else y + residual
 
-    def glu_linear(self, x: Tensor, w: _Linear, activation: GatedActivation) -> Tensor:
+    def glu_linear(self, x: Tensor, w: Linear, activation: GatedActivation) -> Tensor:
         gate, up = F.linear(x, w.weight, w.bias).chunk(2, dim=1)
         if activation == "silu":
             return F.silu(gate) * up
@@ -111,11 +84,11 @@ class TorchOps:
             return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (up + 1)
         return F.gelu(gate, approximate="tanh" if activation == "gelu_tanh" else "none") * up
 
-    def rms_norm(self, x: Tensor, w: _Rms, residual: Tensor | None = None) -> Tensor:
+    def rms_norm(self, x: Tensor, w: Rms, residual: Tensor | None = None) -> Tensor:
         y = F.rms_norm(x, w.weight.shape, w.weight, w.eps)
         return y if residual is None else y + residual
 
-    def layer_norm(self, x: Tensor, w: _Norm) -> Tensor:
+    def layer_norm(self, x: Tensor, w: Norm) -> Tensor:
         return F.layer_norm(x, w.weight.shape, w.weight, w.bias, w.eps)
 
     def attention(self, qkv: Tensor, cu_seqlens: Ids, heads: int) -> Tensor:
@@ -141,7 +114,7 @@ class TorchOps:
             blocks = kept.view(len(kept), -1, cache.block_size, *kept.shape[2:])
             blocks[:, target] = blocks[:, source]
 
-    def qkv_rope(self, x: Tensor, w: _Linear, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
+    def qkv_rope(self, x: Tensor, w: Linear, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
         sizes = [spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.kv_heads * spec.head_dim]
         q, k, v = torch.split(F.linear(x, w.weight, w.bias), sizes, dim=1)
         if spec.whole_row_norm:
@@ -219,9 +192,7 @@ class TorchOps:
         y = y * residual_scale
         return y if residual is None else y + residual
 
-    def logits(
-        self, x: Tensor, head: _Linear, batch: Batch, scale: float = 1.0, softcap: float | None = None
-    ) -> Tensor:
+    def logits(self, x: Tensor, head: Linear, batch: Batch, scale: float = 1.0, softcap: float | None = None) -> Tensor:
         y = self.linear(x[self._ids(batch.rows)], head) * scale
         return y if softcap is None else softcap * torch.tanh(y / softcap)
 
@@ -239,24 +210,5 @@ class TorchOps:
     def _ids(self, ids: Ids) -> Tensor:
         return torch.from_numpy(np.array(ids, np.int64)).to(self.device)
 
-    def _pack(self, leaf: Leaf, made: dict[int, Tensor]) -> Tensor | _Linear | _Norm | _Rms:
-        if isinstance(leaf, NormWeight):
-            return _Norm(self._floats(leaf.weight), self._floats(leaf.bias), leaf.eps)
-        if isinstance(leaf, RMSNormWeight):
-            return _Rms(self._floats(leaf.weight) + leaf.offset, leaf.eps)
-        if isinstance(leaf, EmbeddingWeight):
-            return made.setdefault(id(leaf.table), self._values(leaf.table))
-        matrices = (leaf.gate, leaf.up) if isinstance(leaf, GluWeight) else leaf.matrices
-        known = made.get(id(matrices[0])) if len(matrices) == 1 else None
-        weight = torch.cat([self._values(matrix) for matrix in matrices]) if known is None else known
-        return _Linear(weight, torch.cat([self._floats(bias) for bias in leaf.biases]) if leaf.biases else None)
-
-    def _values(self, matrix: Matrix) -> Tensor:
-        if matrix.format in FORMATS:
-            return self._floats(FORMATS[matrix.format].dequantize(np.ascontiguousarray(matrix.values)))
-        return self._floats(
-            bfloat16.to_float32(np.ascontiguousarray(matrix.values)) if matrix.format == "bf16" else matrix.values
-        )
-
     def _floats(self, values: NDArray[np.floating]) -> Tensor:
-        return torch.from_numpy(np.array(values, np.float32, order="C")).to(self.device)
+        return floats(values, self.device)
