@@ -49,7 +49,7 @@ from collections_at_hand import data_folder, json_lines  # noqa: E402
 READ = 8
 SAMPLE = 1000
 """So many of SQuAD's questions are read: each costs a forward over eight passages."""
-REFUSE = 0.65
+REFUSE = 0.55
 """The share of the tuning half's unanswerable questions that the threshold refuses at least."""
 PRIOR_SPREAD = 1.5
 """How far (standard deviation, in weights) the tuning half may move a sentence weight without much ado."""
@@ -64,6 +64,10 @@ class Asked:
     question: str
     golds: frozenset[tuple[int, int, int]]
     scope: tuple[int, ...] | None = None
+
+
+SIGNS = {"rarest_missing": -1, "missing_names": -1, "unknown": -1, "kind_missing": -1, "terms": 0}
+"""Signs of confidence that speak against an answer, or (0) neither way; all others speak for it."""
 
 
 Group = tuple[np.ndarray, np.ndarray]
@@ -104,6 +108,23 @@ def positive(groups: Sequence[Group]) -> np.ndarray:
             weights[kept] = learned
             return weights
         kept = np.delete(kept, learned.argmin())
+
+
+def sensible(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``logistic`` in which what speaks for an answer never counts against it, nor the other way round (``SIGNS``).
+
+    The weight furthest on the wrong side is set to zero and the rest fitted again, until none is.
+    """
+    signs = np.array([SIGNS.get(name, 1) for name in ABSTAIN])
+    kept = np.arange(len(ABSTAIN))
+    while True:
+        *slopes, bias = logistic(x[:, kept], y, weight)
+        wrong = np.array(slopes) * signs[kept]
+        if wrong.min() >= 0:
+            weights = np.zeros(len(ABSTAIN) + 1)
+            weights[kept], weights[-1] = slopes, bias
+            return weights
+        kept = np.delete(kept, wrong.argmin())
 
 
 def logistic(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -290,7 +311,7 @@ def fit(data: Path, articles: int, folder: Path) -> Weights:
     each = np.ones(len(cases))
     each[-len(own) :] = TUNING_WEIGHT
     x, y = np.array([found for found, _ in cases]), np.array([hit for _, hit in cases], float)
-    *slopes, bias = logistic(x, y, each)
+    *slopes, bias = sensible(x, y, each)
     weights = replace(weights, abstain=_rounded(slopes), bias=round(float(bias), 3))
     say("abstain:", named(ABSTAIN, weights.abstain), f"bias {weights.bias}")
     scores = [abstain.confidence(f.query, f.rarity, extract.scored(f.query, f.rarity, f.candidates, weights), weights)

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from ownlm.engine.embedder import Embedder
+from ownlm.engine.reader import Reader
 from ownlm.rag.store import Store
 from ownlm.rag.texts import put_texts
 from ownlm.rag.types import Extracted, Mark
@@ -56,6 +57,11 @@ DOCUMENTS = {
 @cache
 def encoder() -> Embedder:
     return Embedder.load()
+
+
+@cache
+def reader() -> Reader:
+    return Reader.load()
 
 
 def filled(folder: Path, documents: dict[str, Extracted] | None = None) -> Store:

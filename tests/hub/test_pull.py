@@ -200,7 +200,7 @@ def test_list_and_remove(hub: FakeHub, tmp_path: Path) -> None:
     assert models.resolve("org/quants-GGUF").name == "m-Q4_K_M.gguf"
     assert models.remove("org/small") > len(WEIGHTS)
     assert models.remove("mine") == 2
-    assert {model.name for model in models.list_models()} == {"all-MiniLM-L6-v2-q8_0", "org/quants-GGUF:m-Q4_K_M"}
+    assert {model.name for model in models.list_models()} == {*models.shipped(), "org/quants-GGUF:m-Q4_K_M"}
 
 
 def test_nothing_but_ours_is_removed(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

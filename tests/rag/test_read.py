@@ -1,4 +1,4 @@
-"""Reading: scores of sentences go into their candidates, bounded; without a reader all is as it was."""
+"""Reading: scores of sentences go into their candidates, bounded."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def test_scores_are_bounded_and_in_order() -> None:
     assert dataclasses.replace(found, read=()) == candidate()
 
 
-def test_without_a_reader_or_its_language_nothing_changes() -> None:
-    assert read(None, read_query("When?"), [candidate()]) == (candidate(),)
+def test_in_a_language_that_it_does_not_know_nothing_changes() -> None:
     assert read(
         FakeReader(), read_query("Wann öffnet die Werkstatt am Sonntag für die Mitglieder?"), [candidate()]
     ) == (  # type: ignore[arg-type]

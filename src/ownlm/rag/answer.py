@@ -55,9 +55,9 @@ class Settings:
 def answer(
     store: Store,
     embedder: Embedder,
+    reader: Reader,
     question: str,
     *,
-    reader: Reader | None = None,
     documents: Collection[int] | None = None,
     settings: Settings | None = None,
     on_event: Report | None = None,
@@ -69,17 +69,21 @@ def answer(
     """
     settings = settings or Settings()
     report = on_event or (lambda stage, data: None)
-    given = compose(store, embedder, question, reader=reader, documents=documents, settings=settings, report=report)
-    used = {**asdict(settings), "documents": None if documents is None else sorted(documents)}
+    given = compose(store, embedder, reader, question, documents=documents, settings=settings, report=report)
+    used = {
+        **asdict(settings),
+        "documents": None if documents is None else sorted(documents),
+        "reader": reader.fingerprint,
+    }
     return ledger.record(store, given, used, embedder.fingerprint)
 
 
 def compose(
     store: Store,
     embedder: Embedder,
+    reader: Reader,
     question: str,
     *,
-    reader: Reader | None = None,
     documents: Collection[int] | None = None,
     settings: Settings,
     report: Report,

@@ -103,8 +103,8 @@ class Library:
         return answer(
             self.store,
             self.embedder,
+            self.reader,
             question,
-            reader=self.reader,
             documents=documents,
             settings=settings,
             on_event=on_event,

@@ -16,10 +16,10 @@ _CEILING = 12.0
 """Scores beyond are as sure as they get; in units of the features, 1."""
 
 
-def read(reader: Reader | None, query: Query, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The candidates with their sentences' scores, from -1 to 1; as they were without a reader, or where the
-    question's language is not known to it."""
-    if reader is None or not query.known_language:
+def read(reader: Reader, query: Query, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates with their sentences' scores, from -1 to 1; as they were where the question's language is not
+    known to the reader."""
+    if not query.known_language:
         return tuple(candidates)
     from ownlm.engine.reader import Shown
 

@@ -66,9 +66,11 @@ def _marks(text: str, start: int) -> list[Mark]:
         elif match := _FENCE.match(line):
             fence, fence_start = match[1], start
         elif match := _ATX.match(line):
-            marks.append(Mark("heading", start, end, len(match[1]), plain(match[2] or "")))
+            if label := plain(match[2] or ""):  # CommonMark has headings of nothing; they head nothing
+                marks.append(Mark("heading", start, end, len(match[1]), label))
         elif (match := _SETEXT.match(line)) and not _NOT_A_PARAGRAPH.match(previous):
-            marks.append(Mark("heading", previous_start, end, 1 if match[1][0] == "=" else 2, plain(previous)))
+            if label := plain(previous):
+                marks.append(Mark("heading", previous_start, end, 1 if match[1][0] == "=" else 2, label))
             line = ""
         elif "|" in line and "|" in previous and _TABLE_RULE.match(line):
             table_start = previous_start
