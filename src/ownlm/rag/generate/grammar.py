@@ -20,8 +20,12 @@ OPEN, CLOSE = "“", "”"
 BREAKS = re.compile(r"[\n\r\t“”\[\]]+")
 # No word holds a mark that could pass for a quotation's, a bracket, white space or a control character; none ends as
 # a sentence does.
-_MARKS = '"“”„‟«»‹›‘‚‛`´″‶〝〞〟「」『』＂\\[\\]\\p{C}'
+_MARKS = '"“”„‟«»‹›‘‚‛`´″‶〝〞〟「」『』＂＇❛❜❝❞❟❠❮❯⹂🙶🙷🙸\\[\\]\\p{C}'
 _WORD = rf"[^\s{_MARKS}'’.!?]+(['’.!?][^\s{_MARKS}'’.!?]+)*"
+# The parser takes the longest lexeme and never goes back, not even by a byte, so a lexeme of words holds the sign, too,
+# which tells words before a quotation from those that end a claim.
+_OPEN = rf"({_WORD}( {_WORD})* )?{OPEN}"
+_LAST = rf"{_WORD}( {_WORD})*[.!?] "
 _SAYS_SOMETHING = r"/\S.*\S/ & /.*[\p{L}\p{N}].*/"
 
 
@@ -38,20 +42,21 @@ def grammar(passages: Sequence[str]) -> str:
         names = [f"S{number}X{index}" for index in range(len(lines))]
         quotes.append(f"Q{number}")
         said = f"({' | '.join(names)}) & {_SAYS_SOMETHING}"
-        rules.append(f'Q{number}: "{OPEN}" ({said}) "{CLOSE} [{number}]"')
+        rules.append(f'Q{number}: ({said}) "{CLOSE} [{number}]"')
         rules += [
             f'{name}: %regex {{"substring_words": {json.dumps(line, ensure_ascii=False)}}}'
             for name, line in zip(names, lines, strict=True)
         ]
-    pieces = " | ".join(["WORD", *quotes])
     cited = " | ".join(f'"[{number}]"' for number in numbers)
+    quoting = [f'OPEN ({" | ".join(quotes)}) (STOP cites | " " claim)'] if quotes else []
     return "\n".join(
         [
             f'start: {json.dumps(NOTHING)} | claim (" " claim){{0,{MAX_CLAIMS - 1}}}',
-            f'claim: piece (" " piece)* END " " CITED{{1,{MAX_CITATIONS}}}',
-            f"piece: {pieces}",
-            f"WORD: /{_WORD}/",
-            "END: /[.!?]/",
+            f"claim: {' | '.join(['LAST cites', *quoting])}",
+            f"cites: CITED{{1,{MAX_CITATIONS}}}",
+            f"OPEN: /{_OPEN}/",
+            f"LAST: /{_LAST}/",
+            "STOP: /[.!?] /",
             f"CITED: {cited}",
             *rules,
         ]
