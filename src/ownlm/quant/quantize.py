@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -53,6 +54,9 @@ def quantize(source: Path, target: Path, to: str) -> None:
         raise InvalidSetting("--out", str(target), f"of a GGUF file only a GGUF file is made: give {target}.gguf")
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
+        scratch.chmod(
+            target.parent.stat().st_mode & 0o755
+        )  # as readable as its place; a temporary folder is its owner's alone
         _write(loaded, scratch, to)
         scratch.replace(target)
     except BaseException:
@@ -61,8 +65,9 @@ def quantize(source: Path, target: Path, to: str) -> None:
 
 
 def _write(loaded: checkpoint.Checkpoint, folder: Path, to: str) -> None:
-    made = {name: quantized(tensor, to) for name, tensor in loaded.tensors.items()}
-    checkpoint.write(folder, made)
+    with tempfile.TemporaryFile(dir=folder) as spill:
+        made = {name: _spilled(quantized(tensor, to), spill) for name, tensor in loaded.tensors.items()}
+        checkpoint.write(folder, made)
     config = loaded.config()
     config["quantization_config"] = {
         "quant_method": "ownlm",
@@ -76,6 +81,17 @@ def _write(loaded: checkpoint.Checkpoint, folder: Path, to: str) -> None:
         wanted = path.suffix in _COPIED or path.name in ("LICENSE", "NOTICE")
         if wanted and path.name not in _NOT_COPIED and path.is_file():
             shutil.copyfile(path, folder / path.name)
+
+
+def _spilled(tensor: Tensor, spill: IO[bytes]) -> Tensor:
+    """The tensor as a view of a file, so that one at a time is in memory."""
+    start = spill.seek(0, 2)
+    spill.write(np.ascontiguousarray(tensor.array).data)
+    spill.flush()
+    if not tensor.array.size:
+        return tensor
+    array = np.memmap(spill, tensor.array.dtype, "r", start, tensor.array.shape)
+    return Tensor(tensor.name, tensor.dtype, array, tensor.format)
 
 
 def quantized(tensor: Tensor, to: str) -> Tensor:

@@ -26,6 +26,7 @@ WINDOW = 256
 """Tokens that are read together, each predicted from those before it."""
 TOKENS = 4096
 """So many of the text are read at most; how many it were stands in the receipt."""
+POLICY = "embeddings and head keep at least 8 bits (q8_0); norms, biases, routers and positions are float32"
 Logits = NDArray[np.float32]
 
 
@@ -45,6 +46,7 @@ class Receipt:
     perplexity_ratio: float
     tokens: int
     text: str
+    policy: str = POLICY
 
     def write(self, target: Path) -> Path:
         """Beside the weights: ``receipt.json`` in a folder, NAME.receipt.json by a file NAME.gguf."""
