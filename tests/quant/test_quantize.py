@@ -174,3 +174,18 @@ def test_weights_that_cannot_be_rounded_leave_nothing(folder: Path, tmp_path: Pa
     with pytest.raises(CorruptModel, match="up_proj"):
         quantize(tmp_path / "m", tmp_path / "q", "q4_0")
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_the_command_end_to_end(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the kernels that serve, on a text of one's own; and what is asked wrongly is one line."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    target = tmp_path / "m-q8_0"
+    words = ["quantize", str(folder), "--to", "q8_0", "--out", str(target)]
+    assert main([*words, "--text", str(tmp_path / "text.txt")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(str(target)) and "mean KL" in out and "same top 1" in out
+    assert json.loads((target / "receipt.json").read_text())["tokens"] == len(TEXT) - 1
+    assert main(words) == 2 and "there already" in capsys.readouterr().err
+    assert main([*words[:4], "--gguf", "--out", str(tmp_path / "x")]) == 2 and "--gguf" in capsys.readouterr().err
+    assert main([*words, "--text", str(tmp_path / "none.txt")]) == 2 and "--text" in capsys.readouterr().err
+    assert main(["quantize", str(folder), "--to", "q2"]) == 2 and "--to" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from ownlm.errors import BackendError, InvalidSetting
 from ownlm.prompts.grounded import NOTHING, VERSION, Source, messages
-from ownlm.rag.generate.answer import GenerateSettings
+from ownlm.rag.generate.answer import UNCITED, GenerateSettings
 from ownlm.rag.generate.generator import LocalGenerator
 from ownlm.rag.generate.openai import OpenAIGenerator
 from ownlm.rag.library import Library
@@ -209,3 +209,8 @@ def test_passages_that_have_no_room_are_dropped_whole_and_said(library: Library)
     Small.fits = lambda self, prompt, max_tokens: False  # type: ignore[method-assign]
     with pytest.raises(InvalidSetting, match="no room for one passage"):
         library.write(QUESTION, Small())  # type: ignore[arg-type]
+
+
+def test_that_nothing_is_left_of_an_answer_is_not_that_nothing_answers(library: Library) -> None:
+    given = library.write(QUESTION, served("It opens at", reason="length"))
+    assert given.abstained and given.answer == UNCITED and any("max_tokens" in note for note in given.notes)

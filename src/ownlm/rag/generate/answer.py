@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ownlm.engine.embedder import Embedder
 
 
+UNCITED = "The model wrote no whole sentence that can be cited."
+
+
 @dataclass(frozen=True, slots=True)
 class GenerateSettings:
     """``passages`` are given to the model, as far as they fit beside ``max_tokens`` of answer."""
@@ -67,6 +70,8 @@ def answer(
     passages: list[Passage] = []
     made: Written | None = None
     parsed = Parsed("", ())
+    there = counts["documents"] if documents is None else len(set(documents))
+    silence = NOTHING if there else EMPTY
     if found.passages:
         report("writing", None)
         passages, made = _write(generator, found.query.text, found.passages, settings.max_tokens, report)
@@ -76,15 +81,15 @@ def answer(
             )
         text = made.text.strip()
         if not text.startswith(NOTHING):
+            silence = UNCITED
             parsed = parse(text, passages, finished=made.finished, enforced=generator.enforced)
         elif _CITED.sub("", text.removeprefix(NOTHING)).strip():
             notes.append("left out, because the model wrote that the documents do not answer: what it wrote after it")
         notes += _notes(generator, parsed, settings.max_tokens)
     clock.append(time.perf_counter())
-    there = counts["documents"] if documents is None else len(set(documents))
     given = Answer(
         question=found.query.text,
-        answer=parsed.text or (NOTHING if there else EMPTY),
+        answer=parsed.text or silence,
         abstained=not parsed.claims,
         mode="generate",
         claims=parsed.claims,
