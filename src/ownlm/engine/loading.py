@@ -55,7 +55,7 @@ def load(
     taken = footprint(config, files.tensors, ops)
     room = _Room(str(model), config, taken.weights, memory.RESERVE + taken.more, _VALUE_BYTES[ops])
     tokens, length, notes = room.plan(context, cache_tokens)
-    tokenizer = _tokenizer(path, files)
+    tokenizer = files.load_tokenizer(path)
     if tokenizer.vocab_size > config.vocab_size:
         raise CorruptModel(
             f"{path}: the tokenizer has {tokenizer.vocab_size} ids, more than vocab_size ({config.vocab_size}): "
@@ -94,10 +94,6 @@ def _name(model: str | Path, path: Path) -> str:
     if Reference.parse(given) is not None and not Path(given).expanduser().exists():
         return given
     return path.resolve().stem if path.suffix == ".gguf" else path.resolve().name
-
-
-def _tokenizer(path: Path, files: Checkpoint) -> Tokenizer:
-    return Tokenizer.load(path) if files.tokenizer is None else Tokenizer.from_gguf(files.tokenizer)
 
 
 def _template(path: Path, files: Checkpoint, tokenizer: Tokenizer) -> ChatTemplate | None:

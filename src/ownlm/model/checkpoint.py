@@ -23,6 +23,7 @@ from ownlm.model.gguf import tensors as gguf_tensors
 from ownlm.model.gguf.shards import read_shards
 from ownlm.model.safetensors import Tensor, TensorFile, read
 from ownlm.model.safetensors import write as write_file
+from ownlm.tokenizer import Tokenizer
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -43,6 +44,10 @@ class Checkpoint:
     def config(self) -> dict[str, Any]:
         """What ``config.json`` says, or what a GGUF file's metadata amounts to."""
         return read_json(self.folder / "config.json") if self.gguf_config is None else dict(self.gguf_config)
+
+    def load_tokenizer(self, path: Path) -> Tokenizer:
+        """The tokenizer of the model at ``path``: of its folder's files, or of the vocabulary in the GGUF file."""
+        return Tokenizer.load(path) if self.tokenizer is None else Tokenizer.from_gguf(self.tokenizer)
 
     def fingerprint(self) -> str:
         """Hex SHA-256 that identifies the bytes of all files (read again only if they carry no checksum)."""

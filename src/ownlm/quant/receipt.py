@@ -20,7 +20,6 @@ from ownlm.model.batch import Batch
 from ownlm.model.decoder import decode
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.decoder_weights import decoder_params
-from ownlm.tokenizer import Tokenizer
 
 WINDOW = 256
 """Tokens that are read together, each predicted from those before it."""
@@ -81,7 +80,7 @@ def measure(
     before, after = (checkpoint.load(path) for path in (original, quantized))
     sizes = [sum(memory.weight_bytes(found.tensors).values()) for found in (before, after)]
     memory.check(original, sum(sizes), 0, WINDOW)
-    tokenizer = _tokenizer(original, before)
+    tokenizer = before.load_tokenizer(original)
     ids = tokenizer.encode(shipped_text() if text is None else text, parse_special=False)[:TOKENS]
     if len(ids) < 2:
         raise InvalidSetting("--text", name, "it has fewer than two tokens: give a longer one")
@@ -123,10 +122,6 @@ def _log_softmax(x: Logits) -> Logits:
     x = x - x.max(axis=1, keepdims=True)
     found: Logits = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
     return found
-
-
-def _tokenizer(path: Path, found: checkpoint.Checkpoint) -> Tokenizer:
-    return Tokenizer.load(path) if found.tokenizer is None else Tokenizer.from_gguf(found.tokenizer)
 
 
 class _Model:
