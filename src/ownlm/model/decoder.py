@@ -10,13 +10,30 @@ from ownlm.model.params import DecoderLayer, DecoderParams, Handle
 
 def decode(ops: Ops, config: DecoderConfig, params: DecoderParams, batch: Batch, cache: Handle) -> Handle:
     """Logits [R, vocab_size] of the batch's wanted rows; its keys and values are in the cache afterwards."""
+    x = embed(ops, config, params, batch)
+    for index, layer in enumerate(params.layers):
+        x = block(ops, config, index, layer, x, batch, cache)
+    return unembed(ops, config, params, x, batch)
+
+
+def embed(ops: Ops, config: DecoderConfig, params: DecoderParams, batch: Batch) -> Handle:
+    """[T, hidden_size]: what the first block is given."""
     lookups = [(batch.ids, params.embed_tokens)]
     if params.positions is not None:
         lookups.append((batch.positions, params.positions))
-    x = ops.embed(lookups, config.embedding_scale)
-    for index, layer in enumerate(params.layers):
-        x = _attend(ops, config, index, layer, x, batch, cache)
-        x = _feed_forward(ops, config, index, layer, x)
+    return ops.embed(lookups, config.embedding_scale)
+
+
+def block(
+    ops: Ops, config: DecoderConfig, index: int, layer: DecoderLayer, x: Handle, batch: Batch, cache: Handle
+) -> Handle:
+    """[T, hidden_size]: one layer, attention then feed-forward."""
+    x = _attend(ops, config, index, layer, x, batch, cache)
+    return _feed_forward(ops, config, index, layer, x)
+
+
+def unembed(ops: Ops, config: DecoderConfig, params: DecoderParams, x: Handle, batch: Batch) -> Handle:
+    """Logits [R, vocab_size] from what the last block gives."""
     return ops.logits(_norm(ops, config, x, params.norm), params.head, batch, config.logits_scale, config.final_softcap)
 
 
