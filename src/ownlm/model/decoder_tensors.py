@@ -87,7 +87,7 @@ class Take:
         if self._get(name).format:
             return self.matrix(name, rows, columns)
         stored = self._shaped(name, (columns, rows))
-        return _matrix(Tensor(name, stored.dtype, stored.array.T))
+        return _matrix(Tensor(name, stored.dtype, stored.array.T), turned=True)
 
     def linear(self, names: list[tuple[str, int]], columns: int, bias: bool = False) -> LinearWeight:
         """Matrices by name and rows, stacked."""
@@ -115,7 +115,7 @@ class Take:
         else:
             plain = self._shaped(name, (count, columns, rows))
             tensor = Tensor(name, plain.dtype, plain.array.swapaxes(1, 2))
-        return [_matrix(Tensor(name, tensor.dtype, tensor.array[i], tensor.format)) for i in range(count)]
+        return [_matrix(Tensor("", tensor.dtype, tensor.array[i], tensor.format)) for i in range(count)]
 
     def _shaped(self, name: str, shape: tuple[int, ...]) -> Tensor:
         tensor = self._get(name)
@@ -135,10 +135,10 @@ class Take:
             )
 
 
-def _matrix(tensor: Tensor) -> Matrix:
+def _matrix(tensor: Tensor, turned: bool = False) -> Matrix:
     """As it is stored; numbers of other types than 16 and 32 bits become float32."""
     if tensor.format:
-        return Matrix(tensor.array, tensor.format)
+        return Matrix(tensor.array, tensor.format, tensor.name, turned=turned)
     if tensor.dtype in ("F16", "BF16"):
-        return Matrix(tensor.array, tensor.dtype.lower())
-    return Matrix(tensor.float32())
+        return Matrix(tensor.array, tensor.dtype.lower(), tensor.name, turned=turned)
+    return Matrix(tensor.float32(), name=tensor.name, turned=turned)

@@ -22,10 +22,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Stored values [rows, columns]: f32, f16, bf16 (its bits as uint16), or uint8 blocks of a ``format``."""
+    """Stored values [rows, columns]: f32, f16, bf16 (its bits as uint16), or uint8 blocks of a ``format``.
+
+    ``name`` is the tensor's in the checkpoint, of which these are the rows from ``first`` on; "" where they are not
+    rows of one. ``turned``: it is stored as [columns, rows].
+    """
 
     values: NDArray[Any]
     format: str = "f32"
+    name: str = ""
+    first: int = 0
+    turned: bool = False
 
     @property
     def rows(self) -> int:
@@ -34,7 +41,11 @@ class Matrix:
 
     def split(self, rows: int) -> tuple[Matrix, Matrix]:
         """The first ``rows`` and the others, as views."""
-        return Matrix(self.values[:rows], self.format), Matrix(self.values[rows:], self.format)
+        after = self.first + rows
+        return (
+            dataclasses.replace(self, values=self.values[:rows]),
+            dataclasses.replace(self, values=self.values[rows:], first=after),
+        )
 
 
 @dataclass(frozen=True, slots=True)

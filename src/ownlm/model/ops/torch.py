@@ -68,7 +68,7 @@ class TorchOps:
         activation: Activation = "",
         residual_scale: float = 1.0,
     ) -> Tensor:
-        y = F.linear(x, w.weight, w.bias)
+        y = self._project(x, w)
         if activation:
             y = F.gelu(y, approximate="tanh" if activation == "gelu_tanh" else "none")
         if residual_scale != 1:
@@ -76,7 +76,7 @@ class TorchOps:
         return y if residual is None else y + residual
 
     def glu_linear(self, x: Tensor, w: Linear, activation: GatedActivation) -> Tensor:
-        gate, up = F.linear(x, w.weight, w.bias).chunk(2, dim=1)
+        gate, up = self._gate_and_up(x, w)
         if activation == "silu":
             return F.silu(gate) * up
         if activation == "swiglu_oai":
@@ -115,20 +115,24 @@ class TorchOps:
             blocks[:, target] = blocks[:, source]
 
     def qkv_rope(self, x: Tensor, w: Linear, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
-        sizes = [spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.kv_heads * spec.head_dim]
-        q, k, v = torch.split(F.linear(x, w.weight, w.bias), sizes, dim=1)
+        q, k, v = self._qkv(x, w, spec, batch)
+        slots = self._ids(batch.slots)
+        cache.keys[spec.layer, slots] = k
+        cache.values[spec.layer, slots] = v
+        queries: Tensor = q.flatten(1)
+        return queries
+
+    def _qkv(self, x: Tensor, w: Linear, spec: AttentionSpec, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Each [T, heads, head]: projected, normed, rotated."""
+        q, k, v = self._query_key_value(x, w, spec)
         if spec.whole_row_norm:
             q, k = self.rms_norm(q, spec.q_norm), self.rms_norm(k, spec.k_norm)
         q, k, v = (part.reshape(len(x), -1, spec.head_dim) for part in (q, k, v))
         if spec.q_norm is not None and not spec.whole_row_norm:
             q, k = self.rms_norm(q, spec.q_norm), self.rms_norm(k, spec.k_norm)
         if spec.rope is not None:
-            q, k = (self._turned(part, spec.rope, batch.positions) for part in (q, k))
-        slots = self._ids(batch.slots)
-        cache.keys[spec.layer, slots] = k
-        cache.values[spec.layer, slots] = v
-        queries: Tensor = q.flatten(1)
-        return queries
+            q, k = (self._turned(part, spec.rope, batch) for part in (q, k))
+        return q, k, v
 
     def cached_attention(self, q: Tensor, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
         out = torch.empty_like(q)
@@ -159,13 +163,16 @@ class TorchOps:
         shares = torch.softmax(scores, dim=2)[:, :, :length]
         return torch.einsum("hnm,mhd->nhd", shares, v).flatten(1)
 
-    def _turned(self, x: Tensor, rope: Rope, positions: Ids) -> Tensor:
-        frequencies = self._floats(rope.inverse_frequencies)
-        angles = self._ids(positions)[:, None].float() * frequencies
-        cos, sin = (each[:, None] * rope.attention_factor for each in (angles.cos(), angles.sin()))
-        half = len(frequencies)
+    def _turned(self, x: Tensor, rope: Rope, batch: Batch) -> Tensor:
+        cos, sin = self._rotation(rope, batch)
+        half = cos.shape[-1]
         first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
         return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=-1)
+
+    def _rotation(self, rope: Rope, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [T, 1, frequencies]."""
+        angles = self._ids(batch.positions)[:, None].float() * self._floats(rope.inverse_frequencies)
+        return angles.cos()[:, None] * rope.attention_factor, angles.sin()[:, None] * rope.attention_factor
 
     def moe(
         self,
@@ -206,6 +213,17 @@ class TorchOps:
     def numpy(self, x: Tensor) -> NDArray[np.float32]:
         array: NDArray[np.float32] = x.detach().float().cpu().numpy().copy()
         return array
+
+    def _project(self, x: Tensor, w: Linear) -> Tensor:
+        return F.linear(x, w.weight, w.bias)
+
+    def _gate_and_up(self, x: Tensor, w: Linear) -> tuple[Tensor, Tensor]:
+        gate, up = self._project(x, w).chunk(2, dim=1)
+        return gate, up
+
+    def _query_key_value(self, x: Tensor, w: Linear, spec: AttentionSpec) -> tuple[Tensor, ...]:
+        sizes = [spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.kv_heads * spec.head_dim]
+        return torch.split(self._project(x, w), sizes, dim=1)
 
     def _ids(self, ids: Ids) -> Tensor:
         return torch.from_numpy(np.array(ids, np.int64)).to(self.device)
