@@ -1,0 +1,1 @@
+"""Measuring models: tasks, scorers, and what is held out of training for them."""
