@@ -31,7 +31,6 @@ LEAST_CONTEXT = 2048  # below this a model is of little use: then memory is said
 _SHARE = 0.5  # of the memory that weights leave, for keys and values, where nobody says how much
 _SEVERAL = 4  # contexts that the cache has room for by default, so that requests run side by side and prompts stay
 _CACHE_TOKENS = 1 << 16  # and no more tokens than this, or one context
-_VALUE_BYTES = {"native": 2, "torch": 4}
 
 
 def load(
@@ -53,7 +52,7 @@ def load(
     files = checkpoint.load(path, verify=False)
     config = decoder_config(raw, path)
     taken = footprint(config, files.tensors, ops)
-    room = _Room(str(model), config, taken.weights, memory.RESERVE + taken.more, _VALUE_BYTES[ops])
+    room = _Room(str(model), config, taken.weights, memory.RESERVE + taken.more, memory.VALUE_BYTES[ops])
     tokens, length, notes = room.plan(context, cache_tokens)
     tokenizer = files.load_tokenizer(path)
     if tokenizer.vocab_size > config.vocab_size:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm.model.batch import Batch
-from ownlm.model.decoder import decode
 from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.memory import BLOCK_SIZE
+from ownlm.model.opened import OpenDecoder
 from ownlm.model.ops.base import Ops
 from ownlm.model.params import DecoderParams
 
@@ -31,16 +31,12 @@ class ModelRunner:
         self.blocks, self.block_size = blocks, block_size
         self.max_positions = config.max_position_embeddings if max_positions is None else max_positions
         self.vocab_size = config.vocab_size
-        self._ops = ops
-        prepared = ops.prepare(params)
-        heads, size = config.num_key_value_heads, config.head_dim
-        cache = self._cache = ops.kv_cache(config.num_hidden_layers, heads, size, blocks, block_size)
-        self._step = ops.compile(lambda batch: decode(ops, config, prepared, batch, cache))
+        self._decoder = OpenDecoder(ops, config, params, blocks=blocks, block_size=block_size)
 
     def step(self, batch: Batch) -> NDArray[np.float32]:
         """float32 [R, vocab_size]: logits at ``batch.rows``."""
-        return self._step(batch)
+        return self._decoder.step(batch)
 
     def copy_blocks(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Copy blocks, (from, to), in every layer."""
-        self._ops.copy_blocks(self._cache, np.array(pairs, np.int32).reshape(-1, 2))
+        self._decoder.copy_blocks(pairs)

@@ -16,6 +16,8 @@ from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.safetensors import Tensor
 
 BLOCK_SIZE = 16  # tokens of a block of the paged cache
+VALUE_BYTES = {"native": 2, "torch": 4}
+"""Bytes of a key's or value's element in the cache of each side of ``ops``."""
 RESERVE = 256 << 20  # bytes for Python, the tokenizer, and the activations of a step
 _CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory.stat")),

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ownlm.errors import InvalidSetting
 from ownlm.files import atomic_write
 from ownlm.model import checkpoint, memory
-from ownlm.model import ops as sides
-from ownlm.model.batch import Batch
-from ownlm.model.decoder import decode
-from ownlm.model.decoder_families import decoder_config
-from ownlm.model.decoder_weights import decoder_params
+from ownlm.model.agreement import Agreement, agreement
+from ownlm.model.checkpoint import Checkpoint
+from ownlm.model.opened import check_memory, open_to_read, window_of, windows
+from ownlm.tokenizer import Tokenizer
 
-WINDOW = 256
-"""Tokens that are read together, each predicted from those before it."""
 TOKENS = 4096
 """So many of the text are read at most; how many it were stands in the receipt."""
 POLICY = "embeddings and head keep at least 8 bits (q8_0); norms, biases, routers and positions are float32"
-Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +38,23 @@ class Receipt:
     tokens: int
     text: str
     policy: str = POLICY
+
+    @classmethod
+    def of(cls, found: Agreement, format: str, sizes: tuple[int, int], text: str) -> Receipt:
+        """What an agreement of both models says; ``sizes`` are their bytes, ``text`` names what they read."""
+        first, second = found.perplexities
+        return cls(
+            format=format,
+            bytes_before=sizes[0],
+            bytes_after=sizes[1],
+            mean_kl=found.mean_kl,
+            top1_agreement=found.top1_agreement,
+            perplexity_before=first,
+            perplexity_after=second,
+            perplexity_ratio=found.perplexity_ratio,
+            tokens=found.tokens,
+            text=text,
+        )
 
     def write(self, target: Path) -> Path:
         """Beside the weights: ``receipt.json`` in a folder, NAME.receipt.json by a file NAME.gguf."""
@@ -78,77 +87,22 @@ def measure(
     """Read ``text`` with both models; ``on_progress(done, total)`` counts tokens. Raises as loading does, and
     InvalidSetting for a text of fewer than two tokens, or models that do not fit into memory together."""
     before, after = (checkpoint.load(path) for path in (original, quantized))
-    sizes = [sum(memory.weight_bytes(found.tensors).values()) for found in (before, after)]
-    memory.check(original, sum(sizes), 0, WINDOW)
-    tokenizer = before.load_tokenizer(original)
+    check_memory([(original, before, ops), (quantized, after, ops)])
+    ids = sample_ids(before.load_tokenizer(original), text, name)
+    first, second = (open_to_read(path, found, ops) for path, found in ((original, before), (quantized, after)))
+    found = agreement(first.read, second.read, windows(ids, window_of(first.config)), on_progress)
+    return Receipt.of(found, to, stored_bytes(before, after), name)
+
+
+def stored_bytes(before: Checkpoint, after: Checkpoint) -> tuple[int, int]:
+    """Of the weights as both models store them."""
+    first, second = (sum(memory.weight_bytes(found.tensors).values()) for found in (before, after))
+    return first, second
+
+
+def sample_ids(tokenizer: Tokenizer, text: str | None, name: str) -> list[int]:
+    """The first ``TOKENS`` of a text, or of the one that ships. InvalidSetting if there are fewer than two."""
     ids = tokenizer.encode(shipped_text() if text is None else text, parse_special=False)[:TOKENS]
     if len(ids) < 2:
         raise InvalidSetting("--text", name, "it has fewer than two tokens: give a longer one")
-    models = [_Model(path, found, ops) for path, found in ((original, before), (quantized, after))]
-    kl = agreed = 0.0
-    losses = [0.0, 0.0]
-    done = 0
-    for window in _windows(ids):
-        p, q = (_log_softmax(model.logits(window[:-1])) for model in models)
-        kl += float((np.exp(p) * (p - q)).sum(dtype=np.float64))
-        agreed += int((p.argmax(1) == q.argmax(1)).sum())
-        for which, found in enumerate((p, q)):
-            losses[which] -= float(found[np.arange(len(found)), window[1:]].sum(dtype=np.float64))
-        done += len(window) - 1
-        if on_progress is not None:
-            on_progress(done, len(ids) - 1)
-    first, second = (math.exp(min(loss / done, 700.0)) for loss in losses)
-    return Receipt(
-        format=to,
-        bytes_before=sizes[0],
-        bytes_after=sizes[1],
-        mean_kl=kl / done,
-        top1_agreement=agreed / done,
-        perplexity_before=first,
-        perplexity_after=second,
-        perplexity_ratio=math.exp((losses[1] - losses[0]) / done),
-        tokens=done,
-        text=name,
-    )
-
-
-def _windows(ids: list[int]) -> Iterator[NDArray[np.int32]]:
-    """Neighbours share one token: the last of one is the first of the next, so that each is predicted once."""
-    for start in range(0, len(ids) - 1, WINDOW):
-        yield np.array(ids[start : start + WINDOW + 1], np.int32)
-
-
-def _log_softmax(x: Logits) -> Logits:
-    x = x - x.max(axis=1, keepdims=True)
-    found: Logits = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
-    return found
-
-
-class _Model:
-    """A decoder that reads one window at a time."""
-
-    def __init__(self, path: Path, found: checkpoint.Checkpoint, ops: str) -> None:
-        config = decoder_config(found.config(), path, WINDOW)
-        side = sides.load(ops)
-        params = side.prepare(decoder_params(config, found.tensors))
-        blocks = WINDOW // memory.BLOCK_SIZE
-        cache = side.kv_cache(
-            config.num_hidden_layers, config.num_key_value_heads, config.head_dim, blocks, memory.BLOCK_SIZE
-        )
-        self._tables = np.arange(blocks, dtype=np.int32)[None]
-        self._step = side.compile(lambda batch: decode(side, config, params, batch, cache))
-
-    def logits(self, ids: NDArray[np.int32]) -> Logits:
-        """[T, vocabulary]."""
-        places = np.arange(len(ids), dtype=np.int32)
-        return self._step(
-            Batch(
-                ids=ids,
-                positions=places,
-                cu_seqlens=np.array([0, len(ids)], np.int32),
-                lengths=np.array([len(ids)], np.int32),
-                block_tables=self._tables,
-                slots=places,
-                rows=places,
-            )
-        )
+    return ids

@@ -1,0 +1,108 @@
+"""A decoder ready to compute: weights prepared by a side of ``ops``, a paged cache, and its forward compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ownlm.model import memory
+from ownlm.model import ops as sides
+from ownlm.model.batch import Batch
+from ownlm.model.checkpoint import Checkpoint
+from ownlm.model.decoder import decode
+from ownlm.model.decoder_config import DecoderConfig
+from ownlm.model.decoder_families import decoder_config
+from ownlm.model.decoder_weights import decoder_params
+from ownlm.model.footprint import footprint
+from ownlm.model.ops.base import Ops
+from ownlm.model.params import DecoderParams
+
+Ids = NDArray[np.int32]
+Logits = NDArray[np.float32]
+WINDOW = 256
+"""Tokens that are read together where a text is measured, each predicted from those before it."""
+
+
+class OpenDecoder:
+    """The cache has ``blocks`` of ``block_size`` tokens for all texts together."""
+
+    def __init__(
+        self,
+        ops: Ops,
+        config: DecoderConfig,
+        params: DecoderParams,
+        *,
+        blocks: int,
+        block_size: int = memory.BLOCK_SIZE,
+    ) -> None:
+        self.config, self.blocks, self.block_size = config, blocks, block_size
+        self.ops = ops
+        prepared = ops.prepare(params)
+        heads, size = config.num_key_value_heads, config.head_dim
+        cache = self._cache = ops.kv_cache(config.num_hidden_layers, heads, size, blocks, block_size)
+        self._step = ops.compile(lambda batch: decode(ops, config, prepared, batch, cache))
+
+    def step(self, batch: Batch) -> Logits:
+        """float32 [R, vocab_size]: logits at ``batch.rows``."""
+        return self._step(batch)
+
+    def read(self, ids: Ids) -> Logits:
+        """float32 [T, vocab_size]: logits at every token of one text, read from its beginning in one step; what the
+        cache held is overwritten. T is at most ``blocks * block_size``."""
+        places = np.arange(len(ids), dtype=np.int32)
+        return self._step(
+            Batch(
+                ids=np.ascontiguousarray(ids, np.int32),
+                positions=places,
+                cu_seqlens=np.array([0, len(ids)], np.int32),
+                lengths=np.array([len(ids)], np.int32),
+                block_tables=np.arange(self.blocks, dtype=np.int32)[None],
+                slots=places,
+                rows=places,
+            )
+        )
+
+    def copy_blocks(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Copy blocks, (from, to), in every layer."""
+        self.ops.copy_blocks(self._cache, np.array(pairs, np.int32).reshape(-1, 2))
+
+
+def window_of(config: DecoderConfig) -> int:
+    """How long the windows are in which a model reads a text: ``WINDOW``, or all that it was made for."""
+    return min(WINDOW, config.max_position_embeddings)
+
+
+def windows(ids: Sequence[int], length: int) -> list[Ids]:
+    """A text in parts of ``length`` + 1 at most. Neighbours share one token: the last of one is the first of the next,
+    so that each token but the first is predicted once.
+
+    >>> [part.tolist() for part in windows([1, 2, 3, 4, 5], 2)]
+    [[1, 2, 3], [3, 4, 5]]
+    """
+    return [np.array(ids[start : start + length + 1], np.int32) for start in range(0, len(ids) - 1, length)]
+
+
+def open_to_read(path: Path, found: Checkpoint, ops: str) -> OpenDecoder:
+    """The decoder of a checkpoint with room for one window. Raises as its config and its weights do."""
+    config = decoder_config(found.config(), path, WINDOW)
+    params = decoder_params(config, found.tensors)
+    return OpenDecoder(sides.load(ops), config, params, blocks=_blocks(config))
+
+
+def check_memory(models: Sequence[tuple[Path, Checkpoint, str]]) -> None:
+    """Raise InvalidSetting unless all the models, each with its side of ``ops``, can be open at a time."""
+    weights = more = cache = 0
+    for path, found, ops in models:
+        config = decoder_config(found.config(), path, WINDOW)
+        taken = footprint(config, found.tensors, ops)
+        weights, more = weights + taken.weights, max(more, taken.more)
+        tokens = _blocks(config) * memory.BLOCK_SIZE
+        cache += memory.KVShape.of(config).bytes(tokens, value_bytes=memory.VALUE_BYTES[ops])
+    memory.check(models[0][0], weights, cache, WINDOW, reserve=memory.RESERVE + more)
+
+
+def _blocks(config: DecoderConfig) -> int:
+    return -(-window_of(config) // memory.BLOCK_SIZE)
