@@ -7,6 +7,8 @@
     │   ├── InvalidGrammar          what an answer must match is not understood, or nothing can match it
     │   ├── TemplateError           a chat template refuses these messages, fails, or takes too long
     │   ├── PromptTooLong           prompt and answer do not fit the context together; never a cut
+    │   ├── InvalidData             what a model should learn from is empty, damaged or of another shape
+    │   ├── DiskFull                the disk or the quota has no room for what was to be written
     │   └── NotFound                the model, document or ledger entry named is not there
     ├── ModelError                  a model folder cannot be used
     │   ├── CorruptModel            bytes are missing, altered or inconsistent
@@ -114,6 +116,30 @@ class PromptTooLong(UsageError):
         self.prompt = prompt
         self.max_tokens = max_tokens
         self.context = context
+
+
+class InvalidData(UsageError):
+    """What a model should learn from is empty, damaged or of another shape; the file and the line are named.
+
+    >>> str(InvalidData("chat.jsonl", 'has no "text"', "name the field with --text-field", line=7))
+    'chat.jsonl, line 7 has no "text": name the field with --text-field'
+    """
+
+    def __init__(self, file: object, problem: str, remedy: str, *, line: int | None = None) -> None:
+        where = f"{file}" if line is None else f"{file}, line {line}"
+        super().__init__(f"{where} {problem}: {remedy}")
+        self.line = line
+
+
+class DiskFull(UsageError):
+    """The disk or the quota has no room for what was to be written.
+
+    >>> str(DiskFull("/data/shards"))
+    '/data/shards: no room is left on the disk: free some, or give a folder on another disk'
+    """
+
+    def __init__(self, path: object) -> None:
+        super().__init__(f"{path}: no room is left on the disk: free some, or give a folder on another disk")
 
 
 class NotFound(UsageError):

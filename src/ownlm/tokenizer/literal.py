@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 
@@ -30,6 +30,11 @@ class Literal:
     def encode(self, text: str, *, continued: bool = False) -> list[int]:
         """The ids of the text. ``continued``: it stands after a control token, not at the start."""
         return self.encode_with_offsets(text, continued=continued)[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, without spans: the fast way for much text."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def encode_with_offsets(self, text: str, *, continued: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of the text and the span of each."""
