@@ -1,1 +1,7 @@
 """What models are asked, word by word: each template has a version, which the ledger keeps."""
+
+from __future__ import annotations
+
+from ownlm.prompts.template import Prompt, Shot
+
+__all__ = ["Prompt", "Shot"]

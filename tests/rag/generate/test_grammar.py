@@ -7,7 +7,7 @@ from tokenizers import Tokenizer as Fast
 from tokenizers import decoders, models, pre_tokenizers
 
 from ownlm.engine.grammar import Grammar, GrammarVocabulary
-from ownlm.prompts.grounded import NOTHING
+from ownlm.prompts.grounded import NOTHING, cited, quoted, unmarked
 from ownlm.rag.generate.grammar import grammar
 from ownlm.tokenizer import Tokenizer
 
@@ -76,3 +76,13 @@ def test_admitted(vocabulary: GrammarVocabulary, text: str) -> None:
 )
 def test_refused(vocabulary: GrammarVocabulary, text: str) -> None:
     assert not admitted(text, vocabulary)
+
+
+@pytest.mark.parametrize(("answer", "says"), [
+    (cited("at nine", 2), "at nine."),
+    (cited(" The fee\nrose. ", 1, 2), "The fee rose."),
+    (quoted("fee is £84. The year", 1), "fee is £84. The year"),
+    (quoted("Open at nine.", 2), "Open at nine."),
+])  # fmt: skip
+def test_answers_that_models_are_trained_on_are_admitted(vocabulary: GrammarVocabulary, answer: str, says: str) -> None:
+    assert admitted(answer, vocabulary) and unmarked(answer) == says

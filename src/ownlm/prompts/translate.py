@@ -1,0 +1,40 @@
+"""A text in another language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ownlm.errors import InvalidSetting
+from ownlm.prompts.template import Prompt
+
+LANGUAGES = {
+    "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
+    "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian",
+    "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "no": "Norwegian", "pl": "Polish",
+    "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "th": "Thai", "tr": "Turkish",
+    "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+"""English names by ISO 639-1 code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translate:
+    """``target``: an ISO 639-1 code. Raises InvalidSetting for one that has no name here.
+
+    >>> Translate("the file", "es").language
+    'Spanish'
+    """
+
+    text: str
+    target: str
+
+    def __post_init__(self) -> None:
+        if self.target not in LANGUAGES:
+            raise InvalidSetting("target", self.target, f"give one of {', '.join(LANGUAGES)}")
+
+    @property
+    def language(self) -> str:
+        return LANGUAGES[self.target]
+
+
+PROMPT = Prompt("translate", "translate-1", Translate, "{text}\n\nTranslate to {language}.")
