@@ -49,6 +49,8 @@ def activated(x: Doubles, kind: str) -> Doubles:
         return 0.5 * x * (1 + np.vectorize(math.erf, otypes=[float])(x / math.sqrt(2)))
     if kind == "gelu_tanh":
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    if kind == "relu2":
+        return np.maximum(x, 0) ** 2
     return x * sigmoid(x) if kind == "silu" else x
 
 

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import tiny_research
 from numpy.typing import NDArray
-from tiny_families import save
+from tiny_families import FAMILIES, save
 
 from ownlm.model import checkpoint
 from ownlm.model.batch import Batch
@@ -24,13 +25,15 @@ from ownlm.model.params import DecoderParams
 BLOCK = 16
 LENGTH = 100  # beyond every window (32) and original context (32, 64)
 Logits = NDArray[np.float32]
+EVERY = (*FAMILIES, "ownlm")
 _scratch = tempfile.TemporaryDirectory(prefix="ownlm-families-")
 
 
 @cache
 def folder(family: str) -> Path:
     """The family's model, made once a session."""
-    return save(Path(_scratch.name) / family, family)
+    path = Path(_scratch.name) / family
+    return tiny_research.save(path) if family == "ownlm" else save(path, family)
 
 
 def text(seed: int, length: int = LENGTH) -> NDArray[np.int32]:
@@ -40,6 +43,8 @@ def text(seed: int, length: int = LENGTH) -> NDArray[np.int32]:
 @cache
 def expected(family: str, seed: int) -> Logits:
     """transformers' logits of a text, all at once."""
+    if family == "ownlm":
+        return tiny_research.logits(folder(family), text(seed))
     import torch
     import transformers
 

@@ -26,7 +26,7 @@ from ownlm.model.rope import Rope
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 sys.path.append(str(Path(__file__).parent))
-from decoder_support import Forward, check_ways, expected, folder, relative, text  # noqa: E402
+from decoder_support import EVERY, Forward, check_ways, expected, folder, relative, text  # noqa: E402
 from tiny_families import FAMILIES  # noqa: E402
 
 from ownlm.model.ops.torch import TorchOps  # noqa: E402
@@ -34,14 +34,14 @@ from ownlm.model.ops.torch import TorchOps  # noqa: E402
 WITHIN = 1e-4
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_logits_are_those_of_transformers(family: str) -> None:
     assert expected(family, 1).std() >= 1
     check_ways(Forward(folder(family)), family, WITHIN)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_a_gpu_gives_the_same_logits(family: str) -> None:
     check_ways(Forward(folder(family), ops=TorchOps("cuda")), family, WITHIN)
 
@@ -143,6 +143,8 @@ FAULTS: list[tuple[str, str, Callable[[DecoderConfig], DecoderConfig]]] = [
     ("how many experts", "mixtral", experts(chosen=1)),
     ("softmax of those chosen", "gpt_oss", experts(softmax_of_chosen=False)),
     ("activation of experts", "gpt_oss", experts(activation="silu")),
+    ("squared ReLU", "ownlm", changed(activation="gelu")),
+    ("softcap of the research decoder", "ownlm", changed(final_softcap=None)),
 ]  # fmt: skip
 
 
@@ -243,6 +245,10 @@ def rewritten(source: Path, target: Path, **values: object) -> Path:
         ("phi3_longrope", {"head_dim": 32}, "shape|factors"),
         ("llama", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_type"),
         ("gpt2", {"n_inner": 100}, "config.json implies"),
+        ("ownlm", {"value_embedding_layers": [0, 1, 2]}, "layers.1.self_attn.value_embedding.weight is missing"),
+        ("ownlm", {"value_embedding_layers": [0]}, "does not imply"),
+        ("ownlm", {"value_embedding_layers": [0, 3]}, "not a list of layers from 0 to 2"),
+        ("ownlm", {"value_embedding_layers": 2}, "value_embedding_layers is 2"),
     ],
 )
 def test_a_config_that_contradicts_its_tensors(
@@ -266,6 +272,8 @@ def test_a_config_that_contradicts_its_tensors(
         ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
         ("gemma3", {"layer_types": ["chunked_attention"] * 7}, "chunked_attention"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ("ownlm", {"hidden_act": "silu"}, "hidden_act"),
+        ("llama", {"hidden_act": "relu2"}, "hidden_act"),
     ],
 )
 def test_what_is_not_supported_is_named(family: str, values: dict[str, object], names: str, tmp_path: Path) -> None:
@@ -274,7 +282,7 @@ def test_what_is_not_supported_is_named(family: str, values: dict[str, object], 
 
 
 def test_every_family_of_the_tests_is_supported() -> None:
-    kinds = {json.loads((folder(name) / "config.json").read_text())["model_type"] for name in FAMILIES}
+    kinds = {json.loads((folder(name) / "config.json").read_text())["model_type"] for name in EVERY}
     assert kinds == set(supported())
 
 

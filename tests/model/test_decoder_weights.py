@@ -18,11 +18,10 @@ from ownlm.model.safetensors import Tensor
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 sys.path.append(str(Path(__file__).parent))
-from decoder_support import folder
-from tiny_families import FAMILIES
+from decoder_support import EVERY, folder
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_every_tensor_counts(family: str) -> None:
     found = checkpoint.load(folder(family))
     config, tensors = decoder_config(found.config(), "m"), dict(found.tensors)

@@ -28,8 +28,7 @@ from ownlm.model.safetensors import write
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 sys.path.append(str(Path(__file__).parent))
-from decoder_support import folder, text
-from tiny_families import FAMILIES
+from decoder_support import EVERY, folder, text
 
 
 def arrays(tree: Any) -> Iterator[Any]:
@@ -57,7 +56,7 @@ def said_and_held(path: Path, ops: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("ops", ["native", "torch"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_every_family(family: str, ops: str) -> None:
     said, there = said_and_held(folder(family), ops)
     assert said == there > 0

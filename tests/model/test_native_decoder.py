@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from ownlm import native
+from ownlm.model import checkpoint
 from ownlm.model.gguf.export import export
 from ownlm.model.ops.native import NativeOps
+from ownlm.quant.quantize import quantize
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 sys.path.append(str(Path(__file__).parent))
-from decoder_support import Forward, Logits, check_ways, expected, folder, relative, text
-from tiny_families import FAMILIES, save
+from decoder_support import EVERY, Forward, Logits, check_ways, expected, folder, relative, text
+from tiny_families import save
 
 WITHIN = 2e-3
 
@@ -39,12 +41,12 @@ def typical(ours: Logits, theirs: Logits) -> float:
     return float(np.abs(ours - theirs).mean() / theirs.std())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_logits_are_those_of_transformers(isa: str, family: str) -> None:
     check_ways(exact(folder(family)), family, WITHIN)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_no_bit_depends_on_the_batch(isa: str, family: str) -> None:
     forward = Forward(folder(family), ops=NativeOps())
     one, two = text(1), text(2)
@@ -75,6 +77,17 @@ def test_stored_formats_give_what_the_torch_side_gives(tmp_path: Path, type_: st
     export(folder("llama3"), tmp_path / "m.gguf", type_)
     theirs = Forward(tmp_path / "m.gguf").run((0, text(1), 0))
     assert typical(exact(tmp_path / "m.gguf").run((0, text(1), 0)), theirs) < within
+
+
+@pytest.mark.parametrize("to", ["q8_0", "q4_0"])
+def test_the_research_decoder_in_blocks(isa: str, tmp_path: Path, to: str) -> None:
+    """Squares of activations, gates and values in blocks. Tables over the vocabulary keep eight bits."""
+    quantize(folder("ownlm"), tmp_path / "m", to)
+    tensors = checkpoint.load(tmp_path / "m").tensors
+    assert tensors["model.layers.0.self_attn.value_embedding.weight"].format == "q8_0"
+    assert tensors["model.layers.0.self_attn.value_gate.weight"].format == to
+    theirs = Forward(tmp_path / "m").run((0, text(1), 0))
+    assert typical(exact(tmp_path / "m").run((0, text(1), 0)), theirs) < 0.04
 
 
 @pytest.mark.parametrize("type_", ["q4_k", "q5_k", "q6_k"])

@@ -69,6 +69,20 @@ class OtherExperts(NativeOps):
         return super().moe(x, w, changed, residual, residual_scale)
 
 
+class OtherRows(NativeOps):
+    """Value embeddings with something about them changed."""
+
+    def __init__(self, change: Callable[[Any], Any]) -> None:
+        super().__init__(cache_format="f32")
+        self.change = change
+
+    def qkv_rope(self, x: Any, w: Any, spec: AttentionSpec, *rest: Any) -> Any:
+        table = spec.value_table
+        if table is not None:
+            table = dataclasses.replace(table, values=self.change(table.values))
+        return super().qkv_rope(x, w, dataclasses.replace(spec, value_table=table), *rest)
+
+
 FAULTS: list[tuple[str, str, Callable[[], NativeOps]]] = [
     ("window", "mistral", forgets(window=None)),
     ("window of one more", "mistral", forgets(window=33)),
@@ -84,6 +98,9 @@ FAULTS: list[tuple[str, str, Callable[[], NativeOps]]] = [
     ("gate", "gemma2", OtherGate),
     ("shares of chosen experts", "mixtral", OtherExperts),
     ("shares of all experts", "gpt_oss", OtherExperts),
+    ("value embeddings", "ownlm", lambda: OtherRows(lambda rows: rows * 0)),
+    ("the factor of their gate", "ownlm", lambda: OtherRows(lambda rows: rows / 2)),
+    ("which head has which part", "ownlm", lambda: OtherRows(lambda rows: rows[:, ::-1].copy())),
 ]
 
 

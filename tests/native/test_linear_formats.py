@@ -26,7 +26,7 @@ def test_matches_numpy(isa: str, rng: np.random.Generator, shape: tuple[int, int
     packed = native.pack([stored], format_)
     product = rounded(x, format_) @ meant.T
     close(native.linear(x, packed), product)
-    for activation in ("", "gelu", "gelu_tanh", "silu"):
+    for activation in ("", "gelu", "gelu_tanh", "silu", "relu2"):
         expected = 0.3 * activated(product + bias, activation) + residual
         close(native.linear(x, packed, bias, residual, activation, scale=0.3), expected)
     close(native.linear(x, packed, scale=-2.0), -2 * product)

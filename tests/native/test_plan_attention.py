@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from linear_support import store
 from ownlm import native
 from ownlm.native import plan
 from plan_support import attend, batches, ints, rms_norm, rotate
@@ -20,28 +21,35 @@ class Layer:
     """One layer over a table of hidden states, with its result in float64."""
 
     def __init__(self, rng: np.random.Generator, lengths: list[int], *, heads: int = 4, dim: int = 16, rotary: int = 12,
-                 norms: str = "", **spec: object) -> None:  # fmt: skip
+                 norms: str = "", values: str = "", **spec: object) -> None:  # fmt: skip
         self.lengths, self.heads, self.dim, self.norms, self.spec = lengths, heads, dim, norms, dict(spec)
         width = 32
         normal = rng.standard_normal
         self.x = normal((sum(lengths), width)).astype(np.float32)
-        self.w = (normal(((heads + 2 * KV) * dim, width)) * 0.3).astype(np.float32)
+        gates = KV if values else 0
+        self.w = (normal(((heads + 2 * KV) * dim + gates, width)) * 0.3).astype(np.float32)
         self.bias = normal(len(self.w)).astype(np.float32) * np.float32(0.1)
         self.head = normal((40, heads * dim)).astype(np.float32)
         self.frequencies = (10000.0 ** -(np.arange(rotary // 2) / max(1, rotary // 2))).astype(np.float32)
         q, k = (dim, dim) if norms == "head" else (heads * dim, KV * dim)
+        table = normal((len(self.x), KV * dim)).astype(np.float32)
+        stored, self.rows = store(table, values or "f32")
+        self.values = (stored.view(np.uint8) if values == "bf16" else stored, values) if values else None
         self.q_norm, self.k_norm = (1 + normal(n).astype(np.float32) / 10 for n in (q, k))
 
     def expected(self) -> NDArray[np.float64]:
         out = []
         for start, length in zip(np.cumsum([0, *self.lengths]), self.lengths, strict=False):
             x = self.x[start : start + length].astype(np.float64) @ self.w.T.astype(np.float64) + self.bias
-            q, k, v = np.split(x, [self.heads * self.dim, (self.heads + KV) * self.dim], axis=1)
+            ends = np.cumsum([self.heads, KV, KV]) * self.dim
+            q, k, v, gates = np.split(x, ends, axis=1)
             if self.norms == "row":
                 q, k = rms_norm(q, self.q_norm, EPS), rms_norm(k, self.k_norm, EPS)
             q, k, v = (part.reshape(length, -1, self.dim) for part in (q, k, v))
             if self.norms == "head":
                 q, k = rms_norm(q, self.q_norm, EPS), rms_norm(k, self.k_norm, EPS)
+            if self.values is not None:
+                v = v + 2 / (1 + np.exp(-gates[:, :, None])) * self.rows[start : start + length].reshape(v.shape)
             angles = np.arange(length)[:, None] * self.frequencies.astype(np.float64)
             out.append(attend(rotate(q, angles), rotate(k, angles), v, **self.spec))
         return np.concatenate(out) @ self.head.T.astype(np.float64)
@@ -53,7 +61,7 @@ class Layer:
             cache=plan.kv_cache(1, blocks, block_size, KV, self.dim, floats), inverse_frequencies=self.frequencies,
             q_norm=plan.RMSNorm(self.q_norm, EPS) if self.norms else None,
             k_norm=plan.RMSNorm(self.k_norm, EPS) if self.norms else None,
-            whole_row_norm=self.norms == "row", **self.spec,
+            whole_row_norm=self.norms == "row", value_table=self.values, **self.spec,
         )  # fmt: skip
         p = plan.Plan()
         x = p.embed([("ids", self.x, "f32")], self.x.shape[1])
@@ -79,6 +87,10 @@ SPECS: dict[str, dict[str, object]] = {
     "seven heads a group": {"heads": 14},
     "odd widths": {"heads": 2, "dim": 20, "rotary": 20},
     "no rotation": {"rotary": 0},
+    "value embeddings": {"values": "f32", "norms": "head"},
+    "value embeddings in bfloat16": {"values": "bf16"},
+    "value embeddings in eight bits": {"values": "q8_0"},
+    "value embeddings in four bits": {"values": "q4_0", "window": 37},
 }
 
 
@@ -93,7 +105,7 @@ def test_attention_equals_numpy(isa: str, rng: np.random.Generator, name: str) -
 
 
 @pytest.mark.parametrize("floats", [True, False])
-@pytest.mark.parametrize("name", ["window wider than a chunk", "softcap", "seven heads a group"])
+@pytest.mark.parametrize("name", ["window wider than a chunk", "softcap", "seven heads a group", "value embeddings"])
 def test_no_bit_depends_on_the_cut(isa: str, rng: np.random.Generator, threads: None, name: str, floats: bool) -> None:
     layer = Layer(rng, LENGTHS, **SPECS[name])
     whole = layer.run(1000, floats=floats)
@@ -166,3 +178,33 @@ def test_a_batch_outside_its_bounds_is_refused(
     p.run(batch)
     with pytest.raises(ValueError, match=message):
         p.run(replace(batch, **{field: ints(value)}))
+
+
+@pytest.mark.parametrize(
+    ("table", "format_", "message"),
+    [
+        (np.zeros((5, 16), np.float32), "f32", "table"),
+        (np.zeros((5, 64), np.uint8), "q5_0", "q5_0"),
+        (np.zeros((5, 33), np.uint8), "q8_0", "table"),
+        (np.zeros((5, 32), np.float32), "f32", "outputs"),  # the projection has no rows for gates
+    ],
+)
+def test_a_table_of_values_that_does_not_fit_is_refused(
+    rng: np.random.Generator, table: NDArray[np.generic], format_: str, message: str
+) -> None:
+    layer = Layer(rng, [1])
+    spec = plan.Attention(
+        heads=4, kv_heads=KV, head_dim=16, scale=0.25, layer=0, cache=plan.kv_cache(1, 1, 16, KV, 16),
+        value_table=(table, format_),
+    )  # fmt: skip
+    p = plan.Plan()
+    with pytest.raises(ValueError, match=message):
+        p.qkv_rope(p.embed([("ids", layer.x, "f32")], 32), native.pack_f32(layer.w), spec)
+
+
+def test_an_id_beyond_the_table_of_values_is_refused(rng: np.random.Generator) -> None:
+    layer = Layer(rng, [4], values="f32")
+    assert layer.values is not None
+    layer.values = (np.ascontiguousarray(layer.values[0][:3]), "f32")
+    with pytest.raises(ValueError, match=r"ids\[3\] is 3"):
+        layer.run(1000)

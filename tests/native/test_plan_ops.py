@@ -71,6 +71,7 @@ def test_linear_with_all_its_parts(isa: str, x: Array, head: Array, rng: np.rand
     gelu = y * (1 + np.vectorize(erf)(y / 2**0.5)) / 2
     check(x, head, lambda p, r: p.linear(r, packed, b), y)
     check(x, head, lambda p, r: p.linear(r, packed, b, activation="gelu"), gelu)
+    check(x, head, lambda p, r: p.linear(r, packed, b, activation="relu2"), np.maximum(y, 0) ** 2)
     check(x, head, lambda p, r: p.linear(r, packed, b, residual=r, residual_scale=0.22), 0.22 * y + x)
 
     def kept(p: plan.Plan, r: int) -> int:  # x is read after a linear that adds it: its register must not be taken over

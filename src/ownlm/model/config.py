@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from ownlm.errors import CorruptModel, NotFound, UnsupportedModel
 
-Activation = Literal["", "gelu", "gelu_tanh"]
+Activation = Literal["", "gelu", "gelu_tanh", "relu2"]
 """What ``Ops.linear`` applies to its outputs: nothing, GELU by the error function, or its tanh approximation."""
 
 # By the checkpoint's name.

@@ -52,9 +52,10 @@ def _feed_forward(ops: Ops, config: DecoderConfig, index: int, layer: DecoderLay
         assert config.experts is not None
         return ops.moe(normed, layer.experts, config.experts, x, config.residual_scale)
     if config.gated:
+        assert config.activation != "relu2"
         inner = ops.glu_linear(normed, layer.mlp_in, config.activation)
     else:
-        assert config.activation in ("gelu", "gelu_tanh")
+        assert config.activation in ("gelu", "gelu_tanh", "relu2")
         inner = ops.linear(normed, layer.mlp_in, activation=config.activation)
     return _added(ops, config, inner, layer.mlp_out, layer.mlp_post_norm, x)
 
@@ -87,4 +88,5 @@ def _attention(config: DecoderConfig, index: int, layer: DecoderLayer) -> Attent
         k_norm=layer.k_norm,
         whole_row_norm=config.qk_norm == "row",
         sinks=layer.sinks,
+        value_table=layer.value_embedding,
     )

@@ -14,11 +14,13 @@ GatedActivation = Literal["silu", "gelu", "gelu_tanh", "swiglu_oai"]
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerConfig:
     """What sets a layer apart: ``window`` in tokens that it sees back (itself counted), None for all; no rotation
-    without ``rope``; ``sparse``: its feed-forward is a mixture of experts."""
+    without ``rope``; ``sparse``: its feed-forward is a mixture of experts; ``value_embedding``: its values are added a
+    gated row of a table by token."""
 
     window: int | None = None
     rope: Rope | None = None
     sparse: bool = False
+    value_embedding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class DecoderConfig:
     """A decoder. Where a family has no such thing, the default says so.
 
     ``norm`` is "rms" or "layer"; ``norm_offset`` is added to RMS weights; ``norm_placement`` is "pre", "post" (on
-    what a block adds) or "both"; ``qk_norm`` is "", "head" or "row" (over all heads of a token).
+    what a block adds) or "both"; ``qk_norm`` is "", "head" or "row" (over all heads of a token). ``activation`` is
+    the gate's; where there is none (``gated``) it is that of the one projection, and may be "relu2", max(0, x)^2.
     """
 
     model_type: str
@@ -59,7 +62,7 @@ class DecoderConfig:
     norm_offset: float = 0.0
     norm_placement: Literal["pre", "post", "both"] = "pre"
     qk_norm: Literal["", "head", "row"] = ""
-    activation: GatedActivation = "silu"
+    activation: GatedActivation | Literal["relu2"] = "silu"
     gated: bool = True
     experts: ExpertsConfig | None = None
     attention_scale: float

@@ -57,6 +57,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "num_key_value_heads": 4, "max_position_embeddings": 32768, "rope_theta": 2e6, "use_sliding_window": False,
         "tie_word_embeddings": True,
     },
+    "ownlm": {"rms_norm_eps": 1e-6, "tie_word_embeddings": True},
     "gpt2": {"vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12},
     "gpt_oss": {
         **_LLAMA, "vocab_size": 201088, "hidden_size": 2880, "intermediate_size": 2880, "num_hidden_layers": 36,

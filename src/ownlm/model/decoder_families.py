@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.errors import CorruptModel, UnsupportedModel
-from ownlm.model.decoder_config import DecoderConfig, ExpertsConfig, LayerConfig
+from ownlm.model.decoder_config import DecoderConfig, ExpertsConfig, GatedActivation, LayerConfig
 from ownlm.model.decoder_defaults import DEFAULTS
+from ownlm.model.decoder_gpt2 import gpt2
 from ownlm.model.decoder_layers import layers
 from ownlm.model.decoder_settings import Settings
 from ownlm.model.gguf.rope import normalised
@@ -78,11 +79,15 @@ def _common(raw: Settings, context: int | None, **changes: Any) -> DecoderConfig
         max_position_embeddings=longest,
         layers=layers(raw, turning, local),
         norm_eps=raw.number("rms_norm_eps", 1e-6),
-        activation=raw.activation("hidden_act", "hidden_activation"),
+        activation=_gate(raw),
         attention_scale=head**-0.5,
         tie_word_embeddings=raw.flag("tie_word_embeddings"),
     )
     return dataclasses.replace(config, **changes)
+
+
+def _gate(raw: Settings) -> GatedActivation:
+    return raw.activation("hidden_act", "hidden_activation")
 
 
 def _llama(raw: Settings, context: int | None) -> DecoderConfig:
@@ -102,6 +107,29 @@ def _qwen3(raw: Settings, context: int | None) -> DecoderConfig:
     return _common(raw, context, qk_norm="head", attention_bias="all" if raw.flag("attention_bias") else "")
 
 
+def _ownlm(raw: Settings, context: int | None) -> DecoderConfig:
+    """OwnLM's own, for research: Qwen3 with squared ReLU, value embeddings and capped logits."""
+    raw.refuse(hidden_act="relu2", attention_bias=False)
+    config = _common(
+        Settings({**raw.values, "hidden_act": None}, raw.where),  # which is no gate's
+        context,
+        qk_norm="head",
+        activation="relu2",
+        gated=False,
+        final_softcap=raw.number_or_none("final_logit_softcapping"),
+    )
+    chosen = raw.get("value_embedding_layers", [])
+    count = config.num_hidden_layers
+    if not isinstance(chosen, list) or not all(type(index) is int and 0 <= index < count for index in chosen):
+        raise CorruptModel(
+            f"{raw.where}: value_embedding_layers is {chosen!r}, not a list of layers from 0 to {count - 1}"
+        )
+    found = tuple(
+        dataclasses.replace(layer, value_embedding=index in chosen) for index, layer in enumerate(config.layers)
+    )
+    return dataclasses.replace(config, layers=found)
+
+
 def _qwen3_moe(raw: Settings, context: int | None) -> DecoderConfig:
     config = _qwen3(raw, context)
     count = raw.count("num_experts", raw.count("num_local_experts", 128))
@@ -109,7 +137,7 @@ def _qwen3_moe(raw: Settings, context: int | None) -> DecoderConfig:
         count,
         _chosen(raw, count),
         raw.count("moe_intermediate_size"),
-        config.activation,
+        _gate(raw),
         normalize=raw.flag("norm_topk_prob"),
     )
     step, dense = raw.count("decoder_sparse_step", 1), raw.get("mlp_only_layers", [])
@@ -125,7 +153,7 @@ def _qwen3_moe(raw: Settings, context: int | None) -> DecoderConfig:
 def _mixtral(raw: Settings, context: int | None) -> DecoderConfig:
     config = _common(raw, context)
     count = raw.count("num_local_experts")
-    experts = ExpertsConfig(count, _chosen(raw, count), config.intermediate_size, config.activation, normalize=True)
+    experts = ExpertsConfig(count, _chosen(raw, count), config.intermediate_size, _gate(raw), normalize=True)
     return dataclasses.replace(config, experts=experts, layers=_all_sparse(config))
 
 
@@ -190,38 +218,6 @@ def _plain(raw: Settings, context: int | None) -> DecoderConfig:
     return _common(raw, context)
 
 
-def _gpt2(raw: Settings, context: int | None) -> DecoderConfig:
-    raw.refuse(scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
-    hidden, heads = raw.count("n_embd"), raw.count("n_head")
-    if hidden % heads:
-        raise CorruptModel(f"{raw.where}: n_embd is {hidden}, which {heads} n_head do not divide")
-    activation = raw.activation("activation_function") if raw.get("activation_function") else "gelu_tanh"
-    if activation == "silu":
-        raise UnsupportedModel(
-            f"{raw.where}: activation_function is {raw.values['activation_function']!r}; supported: gelu"
-        )
-    return DecoderConfig(
-        model_type="gpt2",
-        vocab_size=raw.count("vocab_size"),
-        hidden_size=hidden,
-        intermediate_size=raw.count("n_inner", 4 * hidden),
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        head_dim=hidden // heads,
-        max_position_embeddings=raw.count("n_positions"),
-        layers=(LayerConfig(),) * raw.count("n_layer"),
-        norm_eps=raw.number("layer_norm_epsilon", 1e-5),
-        norm="layer",
-        activation=activation,
-        gated=False,
-        attention_scale=(hidden // heads) ** -0.5 if raw.flag("scale_attn_weights", True) else 1.0,
-        attention_bias="all",
-        mlp_bias=True,
-        learned_positions=True,
-        tie_word_embeddings=raw.flag("tie_word_embeddings", True),
-    )
-
-
 _FAMILIES: dict[str, Callable[[Settings, int | None], DecoderConfig]] = {
     "llama": _llama,
     "mistral": _plain,
@@ -235,6 +231,7 @@ _FAMILIES: dict[str, Callable[[Settings, int | None], DecoderConfig]] = {
     "olmo2": _olmo2,
     "granite": _granite,
     "smollm3": _llama,
-    "gpt2": _gpt2,
+    "gpt2": gpt2,
     "gpt_oss": _gpt_oss,
+    "ownlm": _ownlm,
 }

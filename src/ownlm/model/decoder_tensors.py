@@ -135,6 +135,18 @@ class Take:
             )
 
 
+class Blank(Take):
+    """Makes every tensor that is asked for, of zeros: the weights of a model that is not trained yet."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__(config, {})
+        self.made: dict[str, Tensor] = {}
+
+    def _shaped(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        self.made[name] = Tensor(name, "F32", np.zeros(shape, np.float32))
+        return self.made[name]
+
+
 def _matrix(tensor: Tensor, turned: bool = False) -> Matrix:
     """As it is stored; numbers of other types than 16 and 32 bits become float32."""
     if tensor.format:

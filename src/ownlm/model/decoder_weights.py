@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ownlm.model.decoder_config import DecoderConfig
-from ownlm.model.decoder_tensors import Take
+from ownlm.model.decoder_tensors import Blank, Take
 from ownlm.model.params import (
     DecoderLayer,
     DecoderParams,
@@ -27,10 +27,22 @@ def decoder_params(config: DecoderConfig, tensors: Mapping[str, Tensor]) -> Deco
     Raises CorruptModel for a tensor that is missing, of another shape than the config implies, or unknown.
     """
     take = Take(config, tensors)
-    make = _gpt2 if config.model_type == "gpt2" else _llama
-    params = make(config, take)
+    params = _params(config, take)
     take.finish()
     return params
+
+
+def blank_params(config: DecoderConfig) -> tuple[DecoderParams, dict[str, Tensor]]:
+    """The tree of a model that is yet to be trained, all zeros, and its tensors by name; the tree's arrays are theirs.
+
+    Not for families whose tensors are stored otherwise than they are used (gpt2, gpt_oss).
+    """
+    take = Blank(config)
+    return _params(config, take), take.made
+
+
+def _params(config: DecoderConfig, take: Take) -> DecoderParams:
+    return _gpt2(config, take) if config.model_type == "gpt2" else _llama(config, take)
 
 
 def _llama(config: DecoderConfig, take: Take) -> DecoderParams:
@@ -59,10 +71,14 @@ def _layer(config: DecoderConfig, take: Take, index: int) -> DecoderLayer:
     def rms(name: str, size: int = hidden) -> RMSNormWeight:
         return take.rms(f"{at}.{name}.weight", size)
 
+    values: EmbeddingWeight | None = None
     if config.model_type == "phi3":
         qkv = LinearWeight((take.matrix(f"{at}.self_attn.qkv_proj.weight", q + 2 * kv, hidden),))
     else:
         names = [(f"{at}.self_attn.{part}_proj", rows) for part, rows in (("q", q), ("k", kv), ("v", kv))]
+        if config.layers[index].value_embedding:
+            names.append((f"{at}.self_attn.value_gate", config.num_key_value_heads))
+            values = EmbeddingWeight(take.matrix(f"{at}.self_attn.value_embedding.weight", config.vocab_size, kv))
         qkv = take.linear(names, hidden, bias=bool(config.attention_bias))
     placed = {
         "pre": {"attention_norm": before, "mlp_norm": after},
@@ -81,6 +97,7 @@ def _layer(config: DecoderConfig, take: Take, index: int) -> DecoderLayer:
         q_norm=rms("self_attn.q_norm", qk[0]) if qk else None,
         k_norm=rms("self_attn.k_norm", qk[1]) if qk else None,
         sinks=take.vector(f"{at}.self_attn.sinks", config.num_attention_heads) if config.attention_sinks else None,
+        value_embedding=values,
         **norms,
         **({"experts": _experts(config, take, at)} if sparse else _dense(config, take, at)),
     )
@@ -90,10 +107,12 @@ def _dense(config: DecoderConfig, take: Take, at: str) -> dict[str, Any]:
     inner, hidden = config.intermediate_size, config.hidden_size
     if config.model_type == "phi3":
         gate, up = take.matrix(f"{at}.mlp.gate_up_proj.weight", 2 * inner, hidden).split(inner)
-        glu = GluWeight(gate, up)
+        first: GluWeight | LinearWeight = GluWeight(gate, up)
+    elif config.gated:
+        first = take.glu(f"{at}.mlp.gate_proj", f"{at}.mlp.up_proj", inner, hidden, bias=config.mlp_bias)
     else:
-        glu = take.glu(f"{at}.mlp.gate_proj", f"{at}.mlp.up_proj", inner, hidden, bias=config.mlp_bias)
-    return {"mlp_in": glu, "mlp_out": take.linear([(f"{at}.mlp.down_proj", hidden)], inner, bias=config.mlp_bias)}
+        first = take.linear([(f"{at}.mlp.up_proj", inner)], hidden, bias=config.mlp_bias)
+    return {"mlp_in": first, "mlp_out": take.linear([(f"{at}.mlp.down_proj", hidden)], inner, bias=config.mlp_bias)}
 
 
 def _experts(config: DecoderConfig, take: Take, at: str) -> ExpertsParams:

@@ -139,7 +139,8 @@ class DecoderLayer:
     """One decoder layer; what its family does not have is None. ``qkv`` is query, key and value, stacked.
 
     Norms: before attention and feed-forward, and on what each of the two adds. ``mlp_in`` is the gated pair, or one
-    projection where the family has no gate; it and ``mlp_out`` are None where ``experts`` is not.
+    projection where the family has no gate; it and ``mlp_out`` are None where ``experts`` is not. With a
+    ``value_embedding``, a table, ``qkv`` has one row more a key-value head: the table's gate.
     """
 
     qkv: Handle
@@ -149,6 +150,7 @@ class DecoderLayer:
     q_norm: Handle = None
     k_norm: Handle = None
     sinks: NDArray[np.float32] | None = None
+    value_embedding: Handle = None
     mlp_norm: Handle = None
     mlp_post_norm: Handle = None
     mlp_in: Handle = None

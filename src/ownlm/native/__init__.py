@@ -179,9 +179,9 @@ def linear(
 ) -> Floats:
     """scale * activation(x w^T + bias) + residual: x [M, K], bias [N], residual and out [M, N].
 
-    ``activation`` is "", "gelu" (with erf), "gelu_tanh" or "silu". ``out`` may be ``residual``, not ``x``. With Q8_0
-    and Q4_0 weights, activations are quantized to int8 in groups of 32, and the products are exact integers; with
-    bfloat16 weights they are rounded to bfloat16.
+    ``activation`` is "", "gelu" (with erf), "gelu_tanh", "silu" or "relu2" (max(0, x)^2). ``out`` may be ``residual``,
+    not ``x``. With Q8_0 and Q4_0 weights, activations are quantized to int8 in groups of 32, and the products are exact
+    integers; with bfloat16 weights they are rounded to bfloat16.
 
     Weights of :func:`pack_glu` give scale * (act(gate) * up) + residual, [M, N / 2], where bias [N] holds the gate's,
     then the up's, and ``activation`` is "silu", "gelu", "gelu_tanh" or "swiglu_oai" (gpt-oss: gate and up clamped at 7,

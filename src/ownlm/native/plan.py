@@ -48,7 +48,9 @@ class RMSNorm:
 class Attention:
     """A layer's attention: ``window`` 0 sees all, ``softcap`` 0 is none; no frequencies, no rotation.
 
-    ``q_norm`` and ``k_norm`` are per head, or over all heads of a token with ``whole_row_norm``.
+    ``q_norm`` and ``k_norm`` are per head, or over all heads of a token with ``whole_row_norm``. ``value_table``, with
+    its format as in :meth:`Plan.embed`, has rows of kv_heads * head_dim by id: each head's value is added 2 *
+    sigmoid(gate) times its part, where the gates [kv_heads] are the projection's outputs behind the values.
     """
 
     heads: int
@@ -65,6 +67,7 @@ class Attention:
     q_norm: RMSNorm | None = None
     k_norm: RMSNorm | None = None
     whole_row_norm: bool = False
+    value_table: tuple[NDArray[Any], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +140,7 @@ class Plan:
         residual_scale: float = 1.0,
         activation: str = "",
     ) -> int:
-        """residual_scale * activation(x w^T + bias) + residual."""
+        """residual_scale * activation(x w^T + bias) + residual; activations are "", "gelu", "gelu_tanh", "relu2"."""
         register: int = self._plan.linear(x, w, bias, residual, residual_scale, activation)
         return register
 

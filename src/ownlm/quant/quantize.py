@@ -24,7 +24,8 @@ from ownlm.model.safetensors import Tensor
 
 TARGETS = ("q8_0", "q4_0")
 OUTER = ("model.embed_tokens.weight", "lm_head.weight", "transformer.wte.weight", "wte.weight")
-"""Tables over the vocabulary."""
+"""Tables over the vocabulary; so are those whose names end in ``_VALUES``."""
+_VALUES = ".value_embedding.weight"
 _FLOAT = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "router.weight", "wpe.weight")
 _TURNED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 _COPIED = (".json", ".jinja", ".txt", ".model", ".md")
@@ -102,7 +103,7 @@ def quantized(tensor: Tensor, to: str) -> Tensor:
     weights = tensor.float32()
     if len(weights.shape) == 3 or name.endswith(_TURNED):  # gpt-oss's experts, GPT-2's projections: [.., in, out]
         weights = np.ascontiguousarray(weights.swapaxes(-1, -2))
-    form = FORMATS["q8_0" if name in OUTER else to]
+    form = FORMATS["q8_0" if name in OUTER or name.endswith(_VALUES) else to]
     if weights.shape[-1] % form.block:
         return Tensor(name, "F32", tensor.float32())
     try:

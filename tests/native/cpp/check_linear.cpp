@@ -91,6 +91,7 @@ double activated(Activation a, double x) {
     case Activation::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
     case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case Activation::silu: return x / (1 + std::exp(-x));
+    case Activation::relu2: return x > 0 ? x * x : 0;
     default: return x;
   }
 }
@@ -129,7 +130,7 @@ void check(Format f, int64_t rows, int64_t n, int64_t k, bool glu, int kind) {
   const Weight w = glu ? pack_glu(f, {first.bytes.data(), n}, {second.bytes.data(), n}, k) : pack(f, {{first.bytes.data(), n}}, k);
   const std::vector<float> x = normal(rows * k), bias = normal(w.packed.n), residual = normal(rows * n);
   Linear l{w.packed, bias.data(), nullptr, nullptr};
-  if (glu) l.glu = static_cast<Glu>(1 + kind);
+  if (glu) l.glu = static_cast<Glu>(1 + kind % 4);
   else l.activation = static_cast<Activation>(kind);
   l.scale = 0.3f;
   const std::vector<float> found = run(l, x, residual, 0, rows);
@@ -167,9 +168,9 @@ int main() {
     use_kernels(k->name);
     for (Format f : {Format::f32, Format::bf16, Format::q8_0, Format::q4_0}) {
       int kind = 0;
-      for (int64_t rows = 1; rows <= 26; ++rows, kind = (kind + 1) % 4)  // every height of a tile, two tiles and three
+      for (int64_t rows = 1; rows <= 26; ++rows, kind = (kind + 1) % 5)  // every height of a tile, two tiles and three
         check(f, rows, 1 + 7 * rows % 50, 32 * (1 + rows % 5), rows % 2 == 0, kind);
-      for (int64_t rows = 1; rows <= 4; ++rows, kind = (kind + 1) % 4) check(f, rows, 33, 288, rows % 2 == 1, kind);
+      for (int64_t rows = 1; rows <= 4; ++rows, kind = (kind + 1) % 5) check(f, rows, 33, 288, rows % 2 == 1, kind);
       if (f == Format::f32 || f == Format::bf16)
         for (int64_t width : {1, 7, 33}) check(f, 3, 18, width, false, 0);
       check(f, 130, 40, 64, false, 2);

@@ -42,7 +42,10 @@ class AttentionSpec:
     ``scale`` * q k, then capped to softcap * tanh(score / softcap).
 
     ``sinks`` float32 [heads] join the softmax as scores of nothing. ``q_norm`` and ``k_norm`` are over each head, or
-    over all heads of a token with ``whole_row_norm``, before rotation.
+    over all heads of a token with ``whole_row_norm``, before rotation. ``value_table`` [V, kv_heads * head_dim] adds to
+    the values of each key-value head 2 * sigmoid(gate) times its part of the token's row; the gates [kv_heads] are the
+    projection's outputs behind the values. (Jordan et al. 2024, github.com/KellerJordan/modded-nanogpt, after the value
+    residuals of Zhou et al. 2024, arXiv:2410.17897.)
     """
 
     layer: int
@@ -57,6 +60,7 @@ class AttentionSpec:
     k_norm: Handle = None
     whole_row_norm: bool = False
     sinks: NDArray[np.float32] | None = None
+    value_table: Handle = None
 
 
 class Ops(Protocol):
@@ -78,7 +82,8 @@ class Ops(Protocol):
         activation: Activation = "",
         residual_scale: float = 1.0,
     ) -> Handle:
-        """[T, N]: residual_scale * activation(x W^T + b) + residual."""
+        """[T, N]: residual_scale * activation(x W^T + b) + residual. relu2 is max(0, x)^2 (So et al. 2021,
+        arXiv:2109.08668)."""
 
     def glu_linear(self, x: Handle, w: Handle, activation: GatedActivation) -> Handle:
         """[T, N]: activation(gate) * up, of a ``GluWeight``; swiglu_oai: see ``SWIGLU_LIMIT``."""

@@ -118,7 +118,7 @@ def _register(value: Value | None) -> int:
 
 
 def _attention(spec: AttentionSpec, cache: Any) -> plan.Attention:
-    rope = spec.rope
+    rope, table = spec.rope, spec.value_table
     return plan.Attention(
         heads=spec.heads,
         kv_heads=spec.kv_heads,
@@ -134,6 +134,7 @@ def _attention(spec: AttentionSpec, cache: Any) -> plan.Attention:
         q_norm=spec.q_norm,
         k_norm=spec.k_norm,
         whole_row_norm=spec.whole_row_norm,
+        value_table=None if table is None else (table.values, table.format),
     )
 
 

@@ -55,9 +55,9 @@ class TorchOps:
 
     def embed(self, lookups: Sequence[tuple[Ids, Tensor]], scale: float = 1.0) -> Tensor:
         (ids, table), *rest = lookups
-        x = F.embedding(self._ids(ids), table)
+        x = self._looked_up(table, ids)
         for ids, table in rest:
-            x = x + F.embedding(self._ids(ids), table)
+            x = x + self._looked_up(table, ids)
         return x if scale == 1 else x * scale
 
     def linear(
@@ -69,7 +69,9 @@ class TorchOps:
         residual_scale: float = 1.0,
     ) -> Tensor:
         y = self._project(x, w)
-        if activation:
+        if activation == "relu2":
+            y = F.relu(y).square()
+        elif activation:
             y = F.gelu(y, approximate="tanh" if activation == "gelu_tanh" else "none")
         if residual_scale != 1:
             y = y * residual_scale
@@ -124,7 +126,7 @@ class TorchOps:
 
     def _qkv(self, x: Tensor, w: Linear, spec: AttentionSpec, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Each [T, heads, head]: projected, normed, rotated."""
-        q, k, v = self._query_key_value(x, w, spec)
+        q, k, v, *gates = self._query_key_value(x, w, spec)
         if spec.whole_row_norm:
             q, k = self.rms_norm(q, spec.q_norm), self.rms_norm(k, spec.k_norm)
         q, k, v = (part.reshape(len(x), -1, spec.head_dim) for part in (q, k, v))
@@ -132,6 +134,9 @@ class TorchOps:
             q, k = self.rms_norm(q, spec.q_norm), self.rms_norm(k, spec.k_norm)
         if spec.rope is not None:
             q, k = (self._turned(part, spec.rope, batch) for part in (q, k))
+        if spec.value_table is not None:
+            rows = self._looked_up(spec.value_table, batch.ids).view(v.shape)
+            v = v + 2 * torch.sigmoid(gates[0])[:, :, None] * rows
         return q, k, v
 
     def cached_attention(self, q: Tensor, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
@@ -223,7 +228,12 @@ class TorchOps:
 
     def _query_key_value(self, x: Tensor, w: Linear, spec: AttentionSpec) -> tuple[Tensor, ...]:
         sizes = [spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.kv_heads * spec.head_dim]
+        if spec.value_table is not None:
+            sizes.append(spec.kv_heads)
         return torch.split(self._project(x, w), sizes, dim=1)
+
+    def _looked_up(self, table: Tensor, ids: Ids) -> Tensor:
+        return F.embedding(self._ids(ids), table)
 
     def _ids(self, ids: Ids) -> Tensor:
         return torch.from_numpy(np.array(ids, np.int64)).to(self.device)

@@ -81,7 +81,8 @@ Activation activation_of(const std::string& name) {
   if (name == "gelu") return Activation::gelu;
   if (name == "gelu_tanh") return Activation::gelu_tanh;
   if (name == "silu") return Activation::silu;
-  refuse("activation is '" + name + "', not '', 'gelu', 'gelu_tanh' or 'silu'");
+  if (name == "relu2") return Activation::relu2;
+  refuse("activation is '" + name + "', not '', 'gelu', 'gelu_tanh', 'silu' or 'relu2'");
 }
 
 void linear_checked(nb::handle x_, const Weight& w, nb::handle bias_, nb::handle residual_, const std::string& activation, float scale,

@@ -17,7 +17,7 @@ constexpr int kMostTileRows = 12;
 constexpr size_t kAlign = 64;
 
 enum class Format : int { f32, bf16, q8_0, q4_0 };
-enum class Activation : int { none, gelu, gelu_tanh, silu };
+enum class Activation : int { none, gelu, gelu_tanh, silu, relu2 };
 enum class Glu : int { none, silu, gelu, gelu_tanh, swiglu_oai };
 
 // A weight matrix [n, k], cut into panels of 16 outputs so that one vector instruction feeds 16 of them.

@@ -27,6 +27,7 @@ inline V activated(Activation a, V v) {
     case Activation::gelu: return gelu(v);
     case Activation::gelu_tanh: return gelu_tanh(v);
     case Activation::silu: return swish(v, 1.0f);
+    case Activation::relu2: return relu2(v);
     default: return v;
   }
 }

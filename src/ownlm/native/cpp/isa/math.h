@@ -70,6 +70,12 @@ inline V swish(V x, float beta) {
   return add(vmax(positive, zero), vmin(mul(positive, e), zero));
 }
 
+// max(0, x)^2 (So et al., "Primer", 2021). The maximum's second operand is the one that it gives for a NaN, which stays one.
+inline V relu2(V x) {
+  const V positive = vmax(set1(0.0f), x);
+  return mul(positive, positive);
+}
+
 // Shazeer, "GLU Variants Improve Transformer", 2020; swiglu_oai is gpt-oss's clamped one.
 inline V gated(Glu kind, V gate, V up) {
   switch (kind) {

@@ -4,6 +4,7 @@
 
 #include "../cpu.h"
 #include "../pool.h"
+#include "lookup.h"
 #include "steps.h"
 
 namespace ownlm {
@@ -37,7 +38,8 @@ class Angles : public Step {
   int out_;
 };
 
-// Norms and rotation of queries and keys where they stand, [q heads | k heads | v heads] a row; keys and values to the cache.
+// Norms and rotation of queries and keys where they stand, [q heads | k heads | v heads | gates] a row; what a table adds to
+// the values; keys and values to the cache.
 class RopeStore : public Step {
  public:
   RopeStore(int qkv, int angles, int64_t half, const Attend& a, const HeadNorms& norms)
@@ -53,19 +55,20 @@ class RopeStore : public Step {
   void work(const Run& run, int64_t task, void*) const override {
     const Batch& b = run.batch;
     const DecoderKernels* kernel = kernels()->decoder;
-    const int64_t d = a_.head_dim, row = (a_.heads + 2 * a_.kv_heads) * d, end = std::min(b.tokens, (task + 1) * share_);
+    const int64_t d = a_.head_dim, row = a_.row(), end = std::min(b.tokens, (task + 1) * share_);
     const int32_t* next = std::upper_bound(b.starts, b.starts + b.sequences + 1, static_cast<int32_t>(task * share_));
     for (int64_t t = task * share_; t < end; ++t) {
       while (*next <= t) ++next;
       float* q = run.at<float>(qkv_) + t * row;
       float* k = q + a_.heads * d;
-      const float* v = k + a_.kv_heads * d;
+      float* v = k + a_.kv_heads * d;
       norm(kernel, norms_.q, q, a_.heads);
       norm(kernel, norms_.k, k, a_.kv_heads);
       if (angles_ >= 0) {
         const float* cosine = run.at<const float>(angles_) + t * (line(half_ * 8) / 4);
         for (int64_t h = 0; h < a_.heads + a_.kv_heads; ++h) kernel->rotate(q + h * d, cosine, cosine + half_, half_);
       }
+      if (a_.values.table) add_values(b.ids[t], v, v + a_.kv_heads * d);
       for (int64_t h = 0; h < a_.kv_heads; ++h) a_.cache->store(a_.layer, b.slots[t], h, k + h * d, v + h * d, *next == t + 1);
     }
   }
@@ -75,6 +78,11 @@ class RopeStore : public Step {
     if (!n.weight) return;
     const int64_t width = norms_.whole_row ? heads * a_.head_dim : a_.head_dim;
     kernel->rms_norm({x, width, n.weight, nullptr, x, width, width, n.eps, n.offset}, 0, norms_.whole_row ? 1 : heads);
+  }
+  // v of each head += 2 sigmoid(its gate) * its part of the table's row; the gates' places hold that factor afterwards.
+  void add_values(int64_t id, float* v, float* gates) const {
+    for (int64_t h = 0; h < a_.kv_heads; ++h) gates[h] = 2.0f / (1.0f + std::exp(-gates[h]));
+    read_row(a_.values, id, a_.kv_heads * a_.head_dim, [&](int64_t i, float x) { v[i] += gates[i / a_.head_dim] * x; });
   }
   int qkv_, angles_;
   int64_t half_;
@@ -164,7 +172,7 @@ class AttentionStep : public Step {
     const int64_t rows = b.fresh(s) * group(), tiles = ceil_div(rows, kMaxTile), in = i - tiles_->first[static_cast<size_t>(s)];
     const int64_t head = in / tiles, row0 = (tiles - 1 - in % tiles) * kMaxTile;  // the longest first
     const KVCache& c = *a_.cache;
-    const int64_t width = (a_.heads + 2 * a_.kv_heads) * a_.head_dim;
+    const int64_t width = a_.row();
     Tile t;
     t.token = b.starts[s];
     t.head = head * group();

@@ -106,18 +106,19 @@ const Weight& Recorder::weight(nb::handle w) {
   return nb::cast<const Weight&>(w);
 }
 
+Lookup Recorder::lookup(Source source, nb::handle array, const std::string& format, int64_t width) {
+  const Layout l = layout_named(format);
+  if (width % l.values) refuse("a " + format + " table has rows of a multiple of 32 values, not " + std::to_string(width));
+  arrays_.emplace_back(array, "table", l.type, std::initializer_list<int64_t>{Array::any, width / l.values * l.bytes});
+  const int64_t rows = arrays_.back().size(0);
+  int64_t& most = source == Source::ids ? most_ids_ : most_positions_;
+  most = std::min(most, rows);
+  return {source, l.format, arrays_.back().data<const uint8_t>(), rows};
+}
+
 int Recorder::embed(const std::vector<Table>& tables, int64_t width, float scale) {
   std::vector<Lookup> lookups;
-  for (const auto& [source, array, format] : tables) {
-    const Layout l = layout_named(format);
-    if (width % l.values) refuse("a " + format + " table has rows of a multiple of 32 values, not " + std::to_string(width));
-    arrays_.emplace_back(array, "table", l.type, std::initializer_list<int64_t>{Array::any, width / l.values * l.bytes});
-    const int64_t rows = arrays_.back().size(0);
-    const bool ids = source == "ids";
-    int64_t& most = ids ? most_ids_ : most_positions_;
-    most = std::min(most, rows);
-    lookups.push_back({ids ? Source::ids : Source::positions, l.format, arrays_.back().data<const uint8_t>(), rows});
-  }
+  for (const auto& [source, array, format] : tables) lookups.push_back(lookup(source == "ids" ? Source::ids : Source::positions, array, format, width));
   if (lookups.empty()) refuse("embed needs a table");
   return record(false, {}, width, [this, lookups, width, scale](Rows rows, int to) { plan_.push(make_embed(lookups, width, scale, out(to, rows))); });
 }
@@ -141,7 +142,8 @@ int Recorder::linear(int x, nb::handle w_, nb::handle bias, int residual, float 
   l.scale = residual_scale;
   if (activation == "gelu") l.activation = Activation::gelu;
   else if (activation == "gelu_tanh") l.activation = Activation::gelu_tanh;
-  else if (!activation.empty()) refuse("activation is '" + activation + "', not '', 'gelu' or 'gelu_tanh'");
+  else if (activation == "relu2") l.activation = Activation::relu2;
+  else if (!activation.empty()) refuse("activation is '" + activation + "', not '', 'gelu', 'gelu_tanh' or 'relu2'");
   if (w.glu) refuse("a gated weight belongs to glu_linear");
   if (residual >= 0) expect(residual, w.n, "residual");
   expect(x, w.k, "x");

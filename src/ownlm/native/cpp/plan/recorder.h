@@ -64,6 +64,7 @@ class Recorder {
   void expect(int x, int64_t width, const char* what) const;
   const float* keep_floats(nanobind::handle array, const char* name, int64_t size);
   const Weight& weight(nanobind::handle w);
+  Lookup lookup(Source source, nanobind::handle array, const std::string& format, int64_t width);  // a table's rows, and ids no further
   int angles(nanobind::handle inverse_frequencies, float factor, int64_t* half);
   Attend attend(nanobind::handle spec);
   Norm head_norm(nanobind::handle spec, const char* name, int64_t width);

@@ -29,6 +29,8 @@ Attend Recorder::attend(nb::handle spec) {
   a.layer = field<int64_t>(spec, "layer");
   if (a.kv_heads < 1 || a.heads < 1 || a.heads % a.kv_heads) refuse(std::to_string(a.kv_heads) + " kv_heads do not divide the heads");
   a.sinks = keep_floats(spec.attr("sinks"), "sinks", a.heads);
+  if (nb::object table = spec.attr("value_table"); !table.is_none())
+    a.values = lookup(Source::ids, table[0], nb::cast<std::string>(table[1]), a.kv_heads * a.head_dim);
   kept_.push_back(spec.attr("cache"));
   a.cache = nb::cast<KVCache*>(kept_.back());
   if (cache_ && cache_ != a.cache) refuse("the layers of a plan share one cache");
@@ -48,7 +50,7 @@ Norm Recorder::head_norm(nb::handle spec, const char* name, int64_t width) {
 int Recorder::qkv_rope(int x, nb::handle w_, nb::handle bias, nb::handle spec) {
   const Packed& w = weight(w_).packed;
   const Attend a = attend(spec);
-  if (w.n != (a.heads + 2 * a.kv_heads) * a.head_dim) refuse("the projection has " + std::to_string(w.n) + " outputs, which do not match the heads");
+  if (w.n != a.row()) refuse("the projection has " + std::to_string(w.n) + " outputs, which do not match the heads");
   LinearArguments l;
   l.w = &w;
   l.bias = keep_floats(bias, "bias", w.n);
@@ -69,7 +71,7 @@ int Recorder::qkv_rope(int x, nb::handle w_, nb::handle bias, nb::handle spec) {
 
 int Recorder::attention(int qkv, nb::handle spec) {
   const Attend a = attend(spec);
-  expect(qkv, (a.heads + 2 * a.kv_heads) * a.head_dim, "q");
+  expect(qkv, a.row(), "q");
   return record(false, {qkv}, a.heads * a.head_dim, [=](Rows rows, int to) {
     const int from = in(qkv, rows);
     push_attention(plan_, from, a, out(to, rows));

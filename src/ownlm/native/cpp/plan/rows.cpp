@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "../cpu.h"
+#include "lookup.h"
 #include "steps.h"
 
 namespace ownlm {
@@ -26,69 +27,6 @@ class RowStep : public Step {
   Rows rows_;
   int64_t repeat_, share_;
 };
-
-float half_to_float(uint16_t h) {
-  const int exponent = h >> 10 & 31, fraction = h & 1023;
-  uint32_t bits = static_cast<uint32_t>(h & 0x8000u) << 16;
-  float x;
-  if (exponent == 0) {
-    x = static_cast<float>(fraction) * 5.9604644775390625e-8f;
-    return bits ? -x : x;
-  }
-  bits |= exponent == 31 ? 0x7f800000u | static_cast<uint32_t>(fraction) << 13
-                         : static_cast<uint32_t>(exponent + 112) << 23 | static_cast<uint32_t>(fraction) << 13;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-
-uint16_t read_16(const uint8_t* p) { return static_cast<uint16_t>(p[0] | p[1] << 8); }
-
-// One row of a table as floats: to[i] = or += it.
-template <class Put>
-void read_row(const Lookup& t, int64_t id, int64_t width, Put put) {
-  switch (t.format) {
-    case Lookup::Format::f32: {
-      const uint8_t* row = t.table + id * width * 4;
-      for (int64_t i = 0; i < width; ++i) {
-        float x;
-        std::memcpy(&x, row + i * 4, 4);
-        put(i, x);
-      }
-      return;
-    }
-    case Lookup::Format::bf16:
-    case Lookup::Format::f16: {
-      const uint8_t* row = t.table + id * width * 2;
-      for (int64_t i = 0; i < width; ++i) {
-        const uint16_t bits = read_16(row + i * 2);
-        const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-        float x;
-        std::memcpy(&x, &wide, 4);
-        put(i, t.format == Lookup::Format::bf16 ? x : half_to_float(bits));
-      }
-      return;
-    }
-    case Lookup::Format::q8_0: {
-      const uint8_t* block = t.table + id * (width / 32 * 34);
-      for (int64_t i = 0; i < width; i += 32, block += 34) {
-        const float d = half_to_float(read_16(block));
-        for (int64_t j = 0; j < 32; ++j) put(i + j, d * static_cast<float>(static_cast<int8_t>(block[2 + j])));
-      }
-      return;
-    }
-    case Lookup::Format::q4_0: {
-      const uint8_t* block = t.table + id * (width / 32 * 18);
-      for (int64_t i = 0; i < width; i += 32, block += 18) {
-        const float d = half_to_float(read_16(block));
-        for (int64_t j = 0; j < 16; ++j) {
-          put(i + j, d * static_cast<float>((block[2 + j] & 15) - 8));
-          put(i + j + 16, d * static_cast<float>((block[2 + j] >> 4) - 8));
-        }
-      }
-      return;
-    }
-  }
-}
 
 class Embed : public RowStep {
  public:

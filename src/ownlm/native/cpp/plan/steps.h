@@ -31,6 +31,10 @@ struct Attend {
   const float* sinks;
   KVCache* cache;
   int64_t layer;
+  Lookup values{Source::ids, Lookup::Format::f32, nullptr, 0};  // rows to add to values, gated; no table, none
+
+  // Floats of a token: queries, keys, values, and the gates of what is added to the values.
+  int64_t row() const { return (heads + 2 * kv_heads) * head_dim + (values.table ? kv_heads : 0); }
 };
 
 struct HeadNorms {
