@@ -1,0 +1,136 @@
+"""What a training step keeps in memory, counted: weights, gradients, the optimizer's state, activations."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class TrainMemory:
+    """Bytes of one process. ``activations``: what one forward keeps for its backward pass. ``working``: the largest
+    tensors that come and go beside all that (a chunk of logits and its gradient, the updates of one matrix)."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    working: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of it: at the end of a forward everything is there."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.working
+
+    def to_json(self) -> dict[str, int]:
+        """For ``metrics.jsonl``."""
+        parts = {name: getattr(self, name) for name in ("weights", "gradients", "optimizer", "activations", "working")}
+        return {**parts, "total": self.total}
+
+
+def weights_and_gradients(model: nn.Module) -> tuple[int, int]:
+    """Bytes of parameters and buffers, each once, and of the gradients of those that learn."""
+    parameters = list(model.parameters())
+    held = _distinct([*parameters, *model.buffers()])
+    return held, _distinct(part for part in parameters if part.requires_grad)
+
+
+def optimizer_state(state: Any) -> int:
+    """Bytes of every tensor in an optimizer's state, however it is nested."""
+    return _distinct(_tensors(state))
+
+
+@dataclass(slots=True)
+class Saved:
+    """What ``saved_activations`` counts."""
+
+    bytes: int = 0
+
+
+@contextlib.contextmanager
+def saved_activations(model: nn.Module) -> Iterator[Saved]:
+    """Counts the bytes that operations in this block keep for a backward pass: every storage once, weights not."""
+    found = Saved()
+    own = {_place(part) for part in (*model.parameters(), *model.buffers())}
+    seen: dict[int, Tensor] = {}  # held while counting, so that no place is handed out twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        place = _place(tensor)
+        if place and place not in own and place not in seen:
+            seen[place] = tensor.detach()
+            found.bytes += tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield found
+
+
+class PeakMemory:
+    """How much memory this process came to need since it was made: of the GPU, or resident."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = 0
+        else:
+            self._before = resident()
+
+    def __call__(self) -> int | None:
+        """Bytes; None where the system does not say."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        peak = most_resident()
+        return None if peak is None else max(0, peak - self._before)
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory now; 0 where the system does not say."""
+    try:
+        import resource
+
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except (OSError, ImportError):
+        return 0
+
+
+def most_resident() -> int | None:
+    """The most bytes of this process that ever were in memory; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _distinct(tensors: Iterable[Tensor]) -> int:
+    return sum({_place(part): part.untyped_storage().nbytes() for part in map(_local, tensors)}.values())
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This process' part of a tensor that is spread over several."""
+    local = getattr(tensor, "to_local", None)
+    return tensor if local is None else local()
+
+
+def _place(tensor: Tensor) -> int:
+    return _local(tensor).untyped_storage().data_ptr()
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for part in state.values():
+            yield from _tensors(part)
+    elif isinstance(state, list | tuple):
+        for part in state:
+            yield from _tensors(part)
