@@ -44,8 +44,9 @@ _TOGETHER = 256  # prompts of one call that are with the engine at a time
 class LLM:
     """A model with its tokenizer, chat template, cache and engine.
 
-    ``name``, ``context`` (tokens that prompt and answer may have together), ``defaults`` (sampling that the model's
-    files ask for) and ``notes`` (what a user should know) describe it; ``chat_template`` is None where it has none.
+    ``name``, ``path`` (its folder or GGUF file), ``context`` (tokens that prompt and answer may have together),
+    ``defaults`` (sampling that the model's files ask for) and ``notes`` (what a user should know) describe it;
+    ``chat_template`` is None where it has none.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class LLM:
         return found
 
     def _begin(self, loaded: Loaded, max_running: int, max_waiting: int) -> None:
-        self.name = loaded.name
+        self.name, self.path = loaded.name, loaded.path
         self._fingerprint = loaded.fingerprint
         self.tokenizer, self.chat_template = loaded.tokenizer, loaded.chat_template
         self.defaults, self.notes = loaded.defaults, loaded.notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ownlm.engine.runner import Runner
@@ -14,7 +15,8 @@ from ownlm.tokenizer import ChatTemplate, Tokenizer
 class Loaded:
     """``defaults`` are settings of ``SamplingParams`` that the model's files ask for; ``notes`` are for the user.
 
-    ``fingerprint`` reads the weights' files where they carry no checksum: it is called when it is needed.
+    ``fingerprint`` reads the weights' files where they carry no checksum: it is called when it is needed. ``path``: its
+    folder or GGUF file, None for a model that has none.
     """
 
     name: str
@@ -24,3 +26,4 @@ class Loaded:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fingerprint: Callable[[], str] = str
+    path: Path | None = None

@@ -74,6 +74,7 @@ def load(
         defaults=defaults,
         notes=(*notes, *remarks),
         fingerprint=files.fingerprint,
+        path=path,
     )
 
 

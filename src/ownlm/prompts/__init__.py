@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ownlm.prompts.library import load, variants
 from ownlm.prompts.template import Prompt, Shot
 
-__all__ = ["Prompt", "Shot"]
+__all__ = ["Prompt", "Shot", "load", "variants"]

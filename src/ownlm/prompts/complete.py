@@ -19,3 +19,10 @@ class Complete:
 
 # The code comes last, so that the answer goes on where it stops.
 PROMPT = Prompt("complete", "complete-1", Complete, "Complete the line of Python.\n\n{code}")
+OTHERS = (
+    Prompt(
+        "complete", "complete-rules-1", Complete, "{code}",
+        "You complete Python. The user's message ends in the middle of a line. Write the rest of that line, without "
+        "what stands there already, and nothing else: no further line, no explanation, no code fence.",
+    ),
+)  # fmt: skip

@@ -7,8 +7,9 @@ a model that follows instructions; ``SHORT`` only shows passages and question, t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ownlm.prompts.template import Prompt
 
@@ -40,6 +41,10 @@ class Source:
 class Grounded:
     """``passages`` and ``numbered`` are the sources in the two forms.
 
+    >>> print(Grounded("When?", (Source("Rules > Gate", "Open at nine."),)).passages)
+    <passage number="1" place="Rules > Gate">
+    Open at nine.
+    </passage>
     >>> sources = (Source("Rules > Gate", "Open at nine.\\n\\nShut on day [3]."), Source("", "Or ten."))
     >>> print(Grounded("When?", sources).numbered)
     [1] Rules > Gate: Open at nine.
@@ -49,6 +54,14 @@ class Grounded:
 
     question: str
     sources: tuple[Source, ...]
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Grounded:
+        """From JSON or TOML, where sources are objects. Raises TypeError or ValueError."""
+        sources = given["sources"]
+        if not isinstance(sources, list) or not all(isinstance(source, Mapping) for source in sources):
+            raise TypeError("sources is a list of objects with place and text")
+        return cls(**{**given, "sources": tuple(Source(**source) for source in sources)})
 
     @property
     def passages(self) -> str:
@@ -71,20 +84,6 @@ class Grounded:
 # Passages first, so that what is computed of them can serve the next question too.
 PROMPT = Prompt("grounded", "grounded-1", Grounded, "{passages}\n\nQuestion: {question}", _SYSTEM)
 SHORT = Prompt("grounded", "grounded-short-1", Grounded, "{numbered}\n\nQuestion: {question}")
-VERSION = PROMPT.version
-
-
-def messages(question: str, sources: Sequence[Source]) -> list[dict[str, str]]:
-    """``PROMPT``'s conversation.
-
-    >>> print(messages("When?", [Source("Rules > Gate", "Open at nine.")])[1]["content"])
-    <passage number="1" place="Rules > Gate">
-    Open at nine.
-    </passage>
-    <BLANKLINE>
-    Question: When?
-    """
-    return PROMPT.messages(Grounded(question, tuple(sources)))
 
 
 def cited(text: str, *numbers: int) -> str:

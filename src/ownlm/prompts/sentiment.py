@@ -18,3 +18,14 @@ class Sentiment:
 
 
 PROMPT = Prompt("sentiment", "sentiment-1", Sentiment, "{text}\n\nPositive or negative?")
+OTHERS = (
+    Prompt(
+        "sentiment", "sentiment-first-1", Sentiment,
+        "Is this text positive or negative? Answer with one word.\n\n{text}",
+    ),
+    Prompt(
+        "sentiment", "sentiment-rules-1", Sentiment, "Text: {text}\nSentiment:",
+        "You label texts by their sentiment. Answer with one word, positive or negative, in lower case, and "
+        "nothing else.",
+    ),
+)  # fmt: skip

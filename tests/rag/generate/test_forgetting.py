@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from ownlm.prompts.grounded import Source, messages
+from ownlm.prompts.grounded import PROMPT, Grounded, Source
 from ownlm.rag.generate.generator import Messages, OnText, Written
 from ownlm.rag.library import Library
 
@@ -14,7 +14,7 @@ from ownlm.rag.library import Library
 class Spelling:
     """A writer whose token ids are characters."""
 
-    name, enforced, fingerprint = "spelling", False, "x"
+    name, enforced, fingerprint, prompt = "spelling", False, "x", PROMPT
 
     def fits(self, messages: Messages, max_tokens: int) -> bool:
         return True
@@ -33,7 +33,9 @@ def test_a_removed_document_leaves_no_words_in_the_ledger(tmp_path: Path) -> Non
         before = library.entry(given.ledger_id)
         ids = before.settings["prompt_ids"]
         assert "hushabye" in "".join(map(chr, ids)) and "hushabye" in before.answer["answer"]
-        assert messages("What is the code of the gate?", [Source("x", "y")])[0]["content"] in "".join(map(chr, ids))
+        assert PROMPT.messages(Grounded("What is the code of the gate?", (Source("x", "y"),)))[0]["content"] in "".join(
+            map(chr, ids)
+        )
         library.remove([given.passages[0].document])
         after = library.entry(given.ledger_id)
     assert after.settings["prompt_ids"] is None

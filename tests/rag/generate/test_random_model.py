@@ -15,7 +15,7 @@ import pytest
 
 from ownlm import LLM
 from ownlm.engine.grammar import Grammar
-from ownlm.prompts.grounded import NOTHING, Source, messages
+from ownlm.prompts.grounded import NOTHING, PROMPT, Grounded, Source
 from ownlm.rag.generate.generator import LocalGenerator
 from ownlm.rag.generate.grammar import grammar
 from ownlm.rag.generate.parse import parse
@@ -52,7 +52,8 @@ def _faults(llm: LLM, hole: tuple[str, str] = ("", "")) -> tuple[int, int, int]:
     for first in range(0, ANSWERS, TOGETHER):
         texts = random.Random(first).sample(TEXTS, 1 + first // TOGETHER % len(TEXTS))
         source = grammar(texts).replace(*hole)
-        prompt = list(llm.render(messages("What is the fee?", [Source("", text) for text in texts])).ids)
+        asked = Grounded("What is the fee?", tuple(Source("", text) for text in texts))
+        prompt = list(llm.render(PROMPT.messages(asked)).ids)
         started = []
         for seed in range(first, first + TOGETHER):
             params = llm.params(
@@ -92,7 +93,7 @@ def test_a_template_without_a_system_role_is_given_one_message(tmp_path: Path) -
     refusing = "{{ raise_exception('System role not supported') if messages[0]['role'] == 'system' }}"
     (folder / "chat_template.jinja").write_text(refusing + CHATML)
     with LLM(folder, context=4096) as model:
-        prompt = messages("When?", [Source("", TEXTS[2])])
+        prompt = PROMPT.messages(Grounded("When?", (Source("", TEXTS[2]),)))
         written = LocalGenerator(model).write(prompt, [TEXTS[2]], 20, lambda piece: None)
         read = model.tokenizer.decode(written.prompt_ids or ())
     assert prompt[0]["content"] in read and prompt[1]["content"] in read

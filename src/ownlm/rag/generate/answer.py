@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ownlm.errors import InvalidSetting
-from ownlm.prompts.grounded import NOTHING, VERSION, Source, messages
+from ownlm.prompts.grounded import NOTHING, Grounded, Source
 from ownlm.rag import ledger
 from ownlm.rag.answer import EMPTY, Report
 from ownlm.rag.dates import written
@@ -114,7 +114,7 @@ def answer(
         "documents": None if documents is None else sorted(documents),
         "model": generator.name,
         "model_fingerprint": generator.fingerprint,
-        "prompt": VERSION,
+        "prompt": generator.prompt.version,
         "prompt_ids": None if made is None or made.prompt_ids is None else list(made.prompt_ids),
         "enforced": generator.enforced,
     }
@@ -127,7 +127,8 @@ def _write(
     """What the model makes of as many of the best passages as have room, whole; those, and what it wrote."""
     kept = list(passages)
     while kept:
-        prompt = messages(question, [Source(_place(passage), passage.text) for passage in kept])
+        sources = tuple(Source(_place(passage), passage.text) for passage in kept)
+        prompt = generator.prompt.messages(Grounded(question, sources))
         if generator.fits(prompt, max_tokens):
             texts = [passage.text for passage in kept]
             try:

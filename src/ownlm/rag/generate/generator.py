@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ownlm.errors import BackendError, TemplateError
+from ownlm.prompts import Prompt, load
+from ownlm.prompts.grounded import Grounded
 from ownlm.rag.generate.grammar import grammar
 
 if TYPE_CHECKING:
@@ -34,10 +36,12 @@ class NoRoom(BackendError):
 
 
 class Generator(Protocol):
-    """``enforced``: an answer cannot break the grammar. ``name`` and ``fingerprint`` say which model wrote."""
+    """``enforced``: an answer cannot break the grammar. ``name`` and ``fingerprint`` say which model wrote, and
+    ``prompt`` in which words it is asked."""
 
     name: str
     enforced: bool
+    prompt: Prompt[Grounded]
 
     @property
     def fingerprint(self) -> str: ...
@@ -60,6 +64,7 @@ class LocalGenerator:
         """``settings`` of sampling; by default the most likely token each time."""
         self.llm = llm
         self.name = llm.name
+        self.prompt = load("grounded", llm)
         self._settings = {"temperature": 0.0, **(settings or {})}
 
     @property

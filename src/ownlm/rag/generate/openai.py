@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ownlm.errors import BackendError, InvalidSetting
+from ownlm.prompts.grounded import PROMPT
 from ownlm.rag.generate.generator import Messages, NoRoom, OnText, Written
 
 _SHOWN = 300
@@ -30,6 +31,7 @@ class OpenAIGenerator:
     """POST ``{base_url}/chat/completions``, streamed. The key is read from an environment variable, never shown."""
 
     enforced = False
+    prompt = PROMPT
 
     def __init__(
         self,
