@@ -8,11 +8,14 @@
     │   ├── TemplateError           a chat template refuses these messages, fails, or takes too long
     │   ├── PromptTooLong           prompt and answer do not fit the context together; never a cut
     │   ├── InvalidData             what a model should learn from is empty, damaged or of another shape
+    │   ├── OtherRecipe             a checkpoint belongs to a run with other settings
     │   ├── DiskFull                the disk or the quota has no room for what was to be written
     │   └── NotFound                the model, document or ledger entry named is not there
     ├── ModelError                  a model folder cannot be used
     │   ├── CorruptModel            bytes are missing, altered or inconsistent
-    │   └── UnsupportedModel        a valid model of a kind that OwnLM does not run
+    │   ├── UnsupportedModel        a valid model of a kind that OwnLM does not run
+    │   └── ParityBroken            a step made another model than the one that it was given: not published
+    ├── Diverged                    a training run got worse than it began, and was stopped
     ├── EngineError                 a request to the engine ends without its answer; the engine goes on
     │   ├── EngineBusy              as many requests wait as may wait: try again later
     │   ├── EngineClosed            the engine was closed
@@ -30,11 +33,24 @@ A message names the thing, its value and the remedy, in one line.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class OwnLMError(Exception):
     """Base of all errors that OwnLM raises on purpose."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, from one process to another: the arguments of most are not those of ``Exception``."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[OwnLMError], arguments: tuple[Any, ...], named: dict[str, Any]) -> OwnLMError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(named)
+    return error
 
 
 class UsageError(OwnLMError):
@@ -131,6 +147,20 @@ class InvalidData(UsageError):
         self.line = line
 
 
+class OtherRecipe(UsageError):
+    """A checkpoint belongs to a run with other settings.
+
+    >>> str(OtherRecipe("runs/x", {"seed": (1, 2)}))
+    'runs/x holds a run with other settings (seed was 1, is 2): give another --out, or the settings that it began with'
+    """
+
+    def __init__(self, out: object, changed: Mapping[str, tuple[object, object]]) -> None:
+        said = ", ".join(f"{name} was {before!r}, is {now!r}" for name, (before, now) in sorted(changed.items())[:3])
+        super().__init__(
+            f"{out} holds a run with other settings ({said}): give another --out, or the settings that it began with"
+        )
+
+
 class DiskFull(UsageError):
     """The disk or the quota has no room for what was to be written.
 
@@ -156,6 +186,32 @@ class CorruptModel(ModelError):
 
 class UnsupportedModel(ModelError):
     """A valid model of a kind that OwnLM does not run."""
+
+
+class ParityBroken(ModelError):
+    """A step made another model than the one that it was given, and what it made is not published.
+
+    >>> str(ParityBroken("export", "m.gguf", ["the chat template: it is another one", "eos: 2 is missing"]))
+    'export of m.gguf broke parity, so it is not published: the chat template: it is another one; eos: 2 is missing'
+    """
+
+    def __init__(self, step: str, name: str, faults: list[str]) -> None:
+        more = [f"and {len(faults) - 3} more"] if len(faults) > 3 else []
+        super().__init__(f"{step} of {name} broke parity, so it is not published: {'; '.join([*faults[:3], *more])}")
+        self.step = step
+        self.faults = faults
+
+
+class Diverged(OwnLMError):
+    """A training run got worse than it began, and was stopped.
+
+    >>> str(Diverged(120, float("nan"), "runs/x/checkpoints/step-00000100.pt"))
+    'the loss is nan at step 120: lower the learning rates; the last good checkpoint is runs/x/checkpoints/step-00000100.pt'
+    """  # noqa: E501
+
+    def __init__(self, step: int, loss: float, kept: object | None) -> None:
+        good = "no checkpoint was written yet" if kept is None else f"the last good checkpoint is {kept}"
+        super().__init__(f"the loss is {loss:.4g} at step {step}: lower the learning rates; {good}")
 
 
 class EngineError(OwnLMError):

@@ -29,15 +29,20 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class SourceCounts:
-    """What became of a source. Every document that was read is counted once among ``empty``, ``duplicates_exact``,
-    ``duplicates_near``, ``left_out`` (a weight below 1) and ``kept``. ``documents``, ``bytes`` (of text) and ``tokens``
-    (with separators) are what the shards hold, repetitions included. ``cut``: texts that were so long that they were
-    read as several documents. ``sha256``: of the texts that were read, in order.
+    """What became of a source.
+
+    Every document that was ``read`` is counted once among ``empty``, ``duplicates_exact``, ``duplicates_near``,
+    ``left_out`` (a weight below 1) and ``kept``. ``documents``, ``bytes`` (of text) and ``tokens`` (with separators)
+    are what the shards hold, repetitions included. ``cut``: how often a text that was too long was cut in two.
+    ``files_left_out``: files of a folder that are no text. ``sha256``: of the texts that were read, in order.
     """
 
     name: str
     licence: str | None = None
     weight: float = 1.0
+    split: str = "train"
+    files: int = 0
+    files_left_out: int = 0
     read: int = 0
     read_bytes: int = 0
     empty: int = 0
