@@ -11,8 +11,9 @@ import pytest
 
 from ownlm.errors import InvalidSetting
 from ownlm.model.decoder_families import decoder_config
+from ownlm.model.decoder_weights import blank_params
 from ownlm.train.dial import DEEPEST, batch_tokens, dial, shape_of
-from ownlm.train.shape import Kind, Shape
+from ownlm.train.shape import Kind, Shape, flops_per_token
 
 KINDS: tuple[Kind, ...] = ("qwen3", "ownlm")
 
@@ -49,6 +50,32 @@ def test_torch_counts_the_same_flops() -> None:
     measured = counter.get_total_flops()
     # Rotation's angles (an outer product) are the little that torch sees beyond the formula.
     assert measured == pytest.approx(shape.flops_per_token() * ids.numel(), rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tied", [True, False])
+def test_any_decoder_is_counted_as_its_shape_is(kind: Kind, tied: bool) -> None:
+    shape = shape_of(5, 700, kind=kind, context=96, tied=tied)
+    config = decoder_config(shape.config(), "config.json")
+    for length in (1, 96, 5000):
+        assert flops_per_token(config, length) == shape.flops_per_token(length)
+    params, tensors = blank_params(config)
+    assert sum(tensor.array.size for tensor in tensors.values()) == shape.parameters().total
+    assert [layer.value_embedding is not None for layer in params.layers] == [
+        index in shape.value_layers for index in range(5)
+    ]
+
+
+def test_of_windows_and_experts_what_is_used_counts() -> None:
+    raw = {
+        "model_type": "mixtral", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 8, "num_experts_per_tok": 2,
+    }  # fmt: skip
+    config = decoder_config(raw, "m")
+    layer = 64 * (64 + 32 + 32 + 64) + 64 * 8 + 2 * 3 * 64 * 96
+    assert flops_per_token(config, 10) == 6 * (2 * layer + 100 * 64) + 12 * 2 * 64 * 10
+    windowed = decoder_config({**raw, "sliding_window": 16}, "m")
+    assert flops_per_token(windowed, 100) == 6 * (2 * layer + 100 * 64) + 12 * 2 * 64 * 16
 
 
 @pytest.mark.parametrize("kind", KINDS)

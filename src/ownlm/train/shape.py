@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ownlm.model.decoder_config import DecoderConfig
+
 Kind = Literal["qwen3", "ownlm"]
 
 
@@ -99,9 +101,28 @@ class Shape:
     def flops_per_token(self, length: int | None = None) -> int:
         """Floating-point operations that training spends on a token of a text of ``length`` tokens (the context).
 
-        6 for every multiplied parameter, and 12 * layers * heads * head_dim * length for attention over whole texts:
-        Chowdhery et al. 2022, arXiv:2204.02311, appendix B. That every token sees half of its text only is not
-        deducted, as is the custom for MFU.
+        See the function of that name.
         """
         attention = 12 * self.depth * self.heads * self.head_dim * (self.context if length is None else length)
         return 6 * self.multiplied + attention
+
+
+def flops_per_token(config: DecoderConfig, length: int) -> int:
+    """Floating-point operations that training a decoder of any family spends on a token of a text of ``length`` tokens.
+
+    6 for every parameter that multiplies the token, and 12 * layers * heads * head_dim * length for attention:
+    Chowdhery et al. 2022, arXiv:2204.02311, appendix B. That a token sees half of its text only is not deducted, as is
+    the custom for MFU; of a window no more is counted than it shows. Of experts, those that a token is sent to.
+    """
+    hidden, q = config.hidden_size, config.num_attention_heads * config.head_dim
+    kv = config.num_key_value_heads * config.head_dim
+    multiplied, attention = config.vocab_size * hidden, 0
+    for layer in config.layers:
+        multiplied += hidden * (2 * q + 2 * kv + (config.num_key_value_heads if layer.value_embedding else 0))
+        experts = config.experts if layer.sparse else None
+        if experts is None:
+            multiplied += (3 if config.gated else 2) * hidden * config.intermediate_size
+        else:
+            multiplied += hidden * (experts.count + 3 * experts.chosen * experts.intermediate_size)
+        attention += 12 * q * min(length, layer.window or length)
+    return 6 * multiplied + attention
