@@ -18,15 +18,12 @@ from ownlm.errors import CorruptModel, InvalidSetting
 from ownlm.files import atomic_write
 from ownlm.formats import FORMATS
 from ownlm.model import checkpoint
+from ownlm.model.block_policy import OUTER, format_of
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.gguf.export import export
 from ownlm.model.safetensors import Tensor
 
 TARGETS = ("q8_0", "q4_0")
-OUTER = ("model.embed_tokens.weight", "lm_head.weight", "transformer.wte.weight", "wte.weight")
-"""Tables over the vocabulary; so are those whose names end in ``_VALUES``."""
-_VALUES = ".value_embedding.weight"
-_FLOAT = ("mlp.gate.weight", "block_sparse_moe.gate.weight", "router.weight", "wpe.weight")
 _TURNED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 _COPIED = (".json", ".jinja", ".txt", ".model", ".md")
 _NOT_COPIED = ("config.json", "receipt.json", "recipe.json", checkpoint.INDEX, "SHA256SUMS")
@@ -98,15 +95,15 @@ def _spilled(tensor: Tensor, spill: IO[bytes]) -> Tensor:
 def quantized(tensor: Tensor, to: str) -> Tensor:
     """A tensor of a checkpoint as it is stored afterwards; rows of blocks even where the checkpoint has columns."""
     name = tensor.name
-    if len(tensor.shape) < 2 or name.endswith(("_bias", *_FLOAT)):
-        return Tensor(name, "F32", tensor.float32())
     weights = tensor.float32()
+    if len(tensor.shape) < 2:
+        return Tensor(name, "F32", weights)
     if len(weights.shape) == 3 or name.endswith(_TURNED):  # gpt-oss's experts, GPT-2's projections: [.., in, out]
         weights = np.ascontiguousarray(weights.swapaxes(-1, -2))
-    form = FORMATS["q8_0" if name in OUTER or name.endswith(_VALUES) else to]
-    if weights.shape[-1] % form.block:
+    form = format_of(name, weights.shape[-1], to)
+    if not form:
         return Tensor(name, "F32", tensor.float32())
     try:
-        return Tensor(name, "U8", form.quantize(weights), form.name)
+        return Tensor(name, "U8", FORMATS[form].quantize(weights), form)
     except ValueError as error:
         raise CorruptModel(f"tensor {name} cannot be quantized: {error}") from None
