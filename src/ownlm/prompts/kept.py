@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ownlm.errors import InvalidSetting, NotFound
 from ownlm.files import atomic_write
+from ownlm.prompts.examples import Examples, NearestPrompt
 from ownlm.prompts.template import Prompt, Shot, named_by_words
 
 FORMAT = "ownlm-prompts-1"
@@ -82,20 +83,37 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def _as_json(prompt: Prompt[Any]) -> dict[str, Any]:
-    shots = [{**dataclasses.asdict(shot.inputs), "answer": shot.answer} for shot in prompt.shots]
-    return {"version": prompt.version, "user": prompt.user, "system": prompt.system, "shots": shots}
+    found: dict[str, Any] = {
+        "version": prompt.version,
+        "user": prompt.user,
+        "system": prompt.system,
+        "shots": _shots(prompt.shots),
+    }
+    if isinstance(prompt, NearestPrompt) and prompt.examples is not None:
+        found |= {"nearest": prompt.count, "examples": _shots(prompt.examples.shots)}
+    return found
+
+
+def _shots(shots: Sequence[Shot[Any]]) -> list[dict[str, Any]]:
+    return [{**dataclasses.asdict(shot.inputs), "answer": shot.answer} for shot in shots]
 
 
 def _prompt(found: Mapping[str, Any], like: Prompt[Any]) -> Prompt[Any]:
     """Raises ValueError, KeyError or TypeError for what is no prompt of this template, InvalidSetting by the prompt."""
-    if unknown := found.keys() - {"user", "system", "shots", "version"}:
+    if unknown := found.keys() - {"user", "system", "shots", "version", "nearest", "examples"}:
         raise ValueError(f"a prompt has no {', '.join(sorted(unknown))}")
     user, system = found["user"], found.get("system", "")
     if not isinstance(user, str) or not isinstance(system, str):
         raise TypeError("user and system are texts")
     shots = tuple(_shot(shot, like) for shot in found.get("shots", ()))
-    version = found.get("version") or named_by_words(like.template, user, system, shots)
-    return Prompt(like.template, str(version), like.inputs, user, system, shots)
+    version = str(found.get("version") or named_by_words(like.template, user, system, shots))
+    if not {"nearest", "examples"} & found.keys():
+        return Prompt(like.template, version, like.inputs, user, system, shots)
+    examples = Examples([_shot(shot, like) for shot in found["examples"]])
+    count = found["nearest"]
+    if type(count) is not int or not 1 <= count <= len(examples.shots):
+        raise ValueError(f"nearest is {count!r}, of {len(examples.shots)} examples")
+    return NearestPrompt(like.template, version, like.inputs, user, system, shots, examples, count)
 
 
 def _shot(found: Mapping[str, Any], like: Prompt[Any]) -> Shot[Any]:
