@@ -57,42 +57,63 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def logits(folder: Path, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """[T, V] of a text, all at once."""
-    import torch
-    import transformers
-
-    config = json.loads((folder / "config.json").read_text())
-    kept = {name: value for name, value in config.items() if name not in ("model_type", "hidden_act")}
-    model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**kept, attn_implementation="eager")).eval()
-    stored = safetensors.read(folder / "model.safetensors").tensors
-    weights = {name: torch.from_numpy(np.array(tensor.float32())) for name, tensor in stored.items()}
-    tokens = torch.from_numpy(ids.astype(np.int64))
-
-    class Values(torch.nn.Module):
-        def __init__(self, at: str) -> None:
-            super().__init__()
-            self.project, self.gate = weights[f"{at}.v_proj.weight"], weights[f"{at}.value_gate.weight"]
-            self.rows = weights[f"{at}.value_embedding.weight"][tokens]
-
-        def forward(self, x: Any) -> Any:
-            gates = 2 / (1 + torch.exp(-(x @ self.gate.T)))
-            return x @ self.project.T + gates.repeat_interleave(config["head_dim"], dim=-1) * self.rows
-
-    class FeedForward(torch.nn.Module):
-        def __init__(self, at: str) -> None:
-            super().__init__()
-            self.up, self.down = weights[f"{at}.up_proj.weight"], weights[f"{at}.down_proj.weight"]
-
-        def forward(self, x: Any) -> Any:
-            return (x @ self.up.T).clamp(min=0) ** 2 @ self.down.T
-
-    for index, layer in enumerate(model.model.layers):
-        layer.mlp = FeedForward(f"model.layers.{index}.mlp")
-        if index in config["value_embedding_layers"]:
-            layer.self_attn.v_proj = Values(f"model.layers.{index}.self_attn")
-    model.model.load_state_dict({name: weights[f"model.{name}"] for name in model.model.state_dict()})
-    model.lm_head.weight.data = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
-    with torch.no_grad():
-        raw = model(tokens[None]).logits[0]
-        cap = config["final_logit_softcapping"]
-        found: NDArray[np.float32] = (raw if cap is None else cap * torch.tanh(raw / cap)).numpy()
+    found: NDArray[np.float32] = Reference(folder).logits(ids).detach().numpy()
     return found
+
+
+class Reference:
+    """transformers' Qwen3 with another feed-forward, values that a table adds to, and capped logits."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        import transformers
+
+        self.config = json.loads((folder / "config.json").read_text())
+        kept = {name: value for name, value in self.config.items() if name not in ("model_type", "hidden_act")}
+        stored = safetensors.read(folder / "model.safetensors").tensors
+        self.weights = {
+            name: torch.from_numpy(np.array(tensor.float32())).requires_grad_() for name, tensor in stored.items()
+        }
+        self.model: Any = transformers.Qwen3ForCausalLM(
+            transformers.Qwen3Config(**kept, attn_implementation="eager")
+        ).eval()
+        own = self.model.model
+        known = {name: self.weights.get(f"model.{name}") for name in own.state_dict()}
+        own.load_state_dict({name: value.detach() for name, value in known.items() if value is not None}, strict=False)
+        for index, layer in enumerate(own.layers):
+            at = f"model.layers.{index}"
+            layer.mlp.forward = self._feed_forward(f"{at}.mlp")
+            if index in self.config["value_embedding_layers"]:
+                layer.self_attn.v_proj.forward = self._values(f"{at}.self_attn")
+        self.names = {f"model.{name}": parameter for name, parameter in own.named_parameters()}
+
+    def logits(self, ids: NDArray[np.int32]) -> Any:
+        """[T, V], a tensor with its graph."""
+        import torch
+
+        self.ids = torch.from_numpy(ids.astype(np.int64))
+        x = self.model.model(self.ids[None]).last_hidden_state[0]
+        tied = self.names["model.embed_tokens.weight"]
+        raw = x @ self.weights.get("lm_head.weight", tied).T
+        cap = self.config["final_logit_softcapping"]
+        return raw if cap is None else cap * torch.tanh(raw / cap)
+
+    def gradient(self, name: str) -> Any:
+        """Of a tensor of the checkpoint, after a backward pass."""
+        return self.weights[name].grad if self.weights[name].grad is not None else self.names[name].grad
+
+    def _feed_forward(self, at: str) -> Any:
+        up, down = self.weights[f"{at}.up_proj.weight"], self.weights[f"{at}.down_proj.weight"]
+        return lambda x: (x @ up.T).clamp(min=0) ** 2 @ down.T
+
+    def _values(self, at: str) -> Any:
+        import torch
+
+        project, gate = self.weights[f"{at}.v_proj.weight"], self.weights[f"{at}.value_gate.weight"]
+        table, head = self.weights[f"{at}.value_embedding.weight"], self.config["head_dim"]
+
+        def values(x: Any) -> Any:
+            gates = 2 / (1 + torch.exp(-(x @ gate.T)))
+            return x @ project.T + gates.repeat_interleave(head, dim=-1) * table[self.ids]
+
+        return values
