@@ -1,0 +1,41 @@
+"""The folder that a run ends in: config, weights, tokenizer files, and the recipe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from ownlm.files import atomic_write
+from ownlm.model import checkpoint
+from ownlm.train.decoder import Decoder
+from ownlm.train.recipe import Recipe
+
+BESIDE = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+)
+"""What a model's folder holds beside config and weights."""
+
+
+def write(model: Decoder, source: Path, target: Path, recipe: Recipe) -> None:
+    """Write a model into ``target``; files of the tokenizer come from ``source``."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in BESIDE:
+        if (source / name).is_file():
+            with atomic_write(target / name) as file, (source / name).open("rb") as given:
+                shutil.copyfileobj(given, file)
+    raw = {name: value for name, value in model.raw.items() if name != "quantization_config"}
+    for name, value in (("config.json", raw), ("recipe.json", recipe.to_json())):
+        with atomic_write(target / name) as file:
+            file.write((json.dumps(value, indent=2) + "\n").encode())
+    if recipe.tuning is not None:
+        recipe.tuning.write(model, target)
+    else:
+        checkpoint.write(target, model.tensors())

@@ -1,0 +1,297 @@
+"""The one training loop: pretraining, tuning, distillation, rounding differ in their recipe alone."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ownlm.errors import Diverged, OtherRecipe
+from ownlm.train import folder as folders
+from ownlm.train.decoder import Decoder
+from ownlm.train.hooks import Hook
+from ownlm.train.losses import Loss, LossSum
+from ownlm.train.optim import Optimizer
+from ownlm.train.precision import chosen
+from ownlm.train.recipe import Base, Recipe
+from ownlm.train.rows import Feed, in_order
+from ownlm.train.run_facts import RunFacts
+from ownlm.train.state import FLAT, Checkpoints, State
+
+MICRO_TOKENS = 8192
+"""Tokens computed together where the recipe leaves it open: enough to keep a processor busy, little memory."""
+WORSE = 1.0
+"""Nats above the first loss at which the mean of the last steps counts as diverged."""
+Sample = Callable[[Decoder], str]
+
+
+class Trainer:
+    """A run in the folder ``out``, new or resumed."""
+
+    def __init__(self, recipe: Recipe, out: Path, *, hooks: Sequence[Hook] = (), sample: Sample | None = None) -> None:
+        if recipe.threads is not None:
+            torch.set_num_threads(recipe.threads)
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.out, self.hooks, self.sample = recipe, out, list(hooks), sample
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        tokenizer = recipe.model.path if isinstance(recipe.model, Base) else recipe.model.tokenizer
+        self.data = recipe.data.open(tokenizer, recipe.length, out / "data")
+        self.model = self._model()
+        self.feed = Feed(
+            self.data.train, recipe.batch, recipe.micro or max(1, MICRO_TOKENS // recipe.length), recipe.seed
+        )
+        self.optimizer = Optimizer(self.model.named_parameters(), recipe.optimizer)
+        self.checkpoints = Checkpoints(out / "checkpoints", recipe.keep)
+        self.step = self.tokens = 0
+        self.seconds = 0.0
+        self.average: dict[str, Tensor] | None = None
+        self.first_loss = math.nan
+        self.rounded = False
+        self._recent = deque[float](maxlen=20)
+        resumed = self._resume()
+        self.dtype = getattr(torch, resumed.dtype) if resumed else chosen(recipe.precision, self.device)
+        self._compute: Loss = torch.compile(recipe.loss, dynamic=True) if recipe.compile else recipe.loss
+
+    def _model(self) -> Decoder:
+        recipe = self.recipe
+        if isinstance(recipe.model, Base):
+            model = Decoder.load(recipe.model.path, frozen=recipe.model.frozen, context=recipe.length)
+        else:
+            model = Decoder.fresh(recipe.model.config, recipe.seed)
+        if recipe.tuning is not None:
+            recipe.tuning.apply(model)
+        model.recompute = recipe.recompute
+        return model.place(self.device)
+
+    def _resume(self) -> State | None:
+        kept = self.checkpoints.list()
+        if not kept:
+            return None
+        state = self.checkpoints.load(kept[-1])
+        if changed := self.recipe.changes(state.recipe):
+            raise OtherRecipe(self.out, changed)
+        flat = self.checkpoints.folder / FLAT
+        old = state.recipe["schedule"]
+        longer = (self.recipe.schedule.steps, self.recipe.schedule.minutes) != (old["steps"], old["minutes"])
+        if longer and flat.is_file() and self.recipe.schedule.is_flat(state.step, state.seconds):
+            state = self.checkpoints.load(flat)
+        self.model.load_state_dict(state.model)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.step, self.seconds, self.tokens = state.step, state.seconds, state.tokens
+        self.average, self.first_loss = state.average, state.first_loss
+        return state
+
+    def facts(self, **more: Any) -> RunFacts:
+        """What is known before the first step."""
+        recipe = self.recipe
+        return RunFacts(
+            name=recipe.name,
+            out=self.out,
+            steps=recipe.schedule.steps,
+            tokens_per_step=recipe.batch * recipe.length,
+            parameters=self.model.count(),
+            flops_per_token=self.model.flops_per_token(recipe.length),
+            recipe=recipe.to_json(),
+            first_step=self.step,
+            device=self.device.type,
+            precision=str(self.dtype).removeprefix("torch."),
+            **more,
+        )
+
+    def one_step(self) -> dict[str, Any]:
+        """Compute and apply the next update; its metrics.
+
+        Gradients of sums are added up and divided by the whole step's count: however a step is split, it is the same.
+        """
+        recipe, began = self.recipe, time.perf_counter()
+        self._round_when_due()
+        factor = recipe.schedule.factor(self.step, self.seconds)
+        total, count, tokens, more = 0.0, 0, 0, dict[str, float]()
+        for batch in self.feed.batches(self.step):
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                found: LossSum = self._compute(self.model, batch.to(self.device))
+            found.sum.backward()  # type: ignore[no-untyped-call]
+            total += found.sum.item()
+            count += found.count
+            tokens += len(batch.ids)
+            for name, value in found.metrics.items():
+                more[name] = more.get(name, 0.0) + value
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        torch._foreach_div_(gradients, max(1, count))
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimizer.clip).item()
+        loss = total / max(1, count)
+        self._check(loss, norm)
+        self.optimizer.set_factor(factor)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._follow()
+        self.step += 1
+        self.tokens += tokens
+        taken = time.perf_counter() - began
+        self.seconds += taken
+        return {
+            "step": self.step,
+            "loss": loss,
+            "lr": factor,
+            "grad_norm": norm,
+            "tokens": self.tokens,
+            "seconds": taken,
+            "tokens_per_second": tokens / taken,
+            **{name: value / max(1, count) for name, value in more.items()},
+        }
+
+    def measure(self) -> dict[str, Any]:
+        """The loss over held-out rows with the weights that would be written."""
+        if self.data.valid is None:
+            return {}
+        total, count = 0.0, 0
+        with self.averaged(), torch.no_grad():
+            for batch in in_order(self.data.valid, self.feed.micro, self.recipe.measured_rows):
+                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    found = self.recipe.loss(self.model, batch.to(self.device))
+                total += found.sum.item()
+                count += found.count
+        loss = total / max(1, count)
+        measured: dict[str, Any] = {"valid_loss": loss}
+        if self.data.tokens_per_byte is not None:
+            measured["valid_bits_per_byte"] = loss / math.log(2) * self.data.tokens_per_byte
+        return measured
+
+    def run(self) -> dict[str, Any]:
+        """Every step that is left, then the model's folder; the result (see ``hooks``)."""
+        recipe, schedule = self.recipe, self.recipe.schedule
+        facts = self.facts()
+        for hook in self.hooks:
+            hook.on_start(facts)
+        metrics: dict[str, Any] = {}
+        stopped: str | None = None
+        try:
+            while schedule.progress(self.step, self.seconds) < 1:
+                flat = schedule.is_flat(self.step, self.seconds)
+                metrics = self.one_step()
+                last = schedule.progress(self.step, self.seconds) >= 1
+                if last or (recipe.measure_every and self.step % recipe.measure_every == 0):
+                    metrics |= self.measure()
+                    if self.sample is not None:
+                        with self.averaged():
+                            metrics["sample"] = self.sample(self.model)
+                for hook in self.hooks:
+                    hook.on_step(metrics)
+                if flat and not schedule.is_flat(self.step, self.seconds) and schedule.decay:
+                    self.checkpoints.save(self.state(), FLAT)
+                if last or (recipe.save_every and self.step % recipe.save_every == 0):
+                    self.checkpoints.save(self.state())
+            self.write(self.out / "model")
+        except BaseException as error:
+            stopped = type(error).__name__ if isinstance(error, KeyboardInterrupt) else str(error)
+            raise
+        finally:
+            result = {
+                "steps": self.step,
+                "tokens": self.tokens,
+                "seconds": self.seconds,
+                "loss": metrics.get("loss"),
+                "valid_bits_per_byte": metrics.get("valid_bits_per_byte"),
+                "peak_memory": peak_memory(self.device),
+                "stopped": stopped,
+            }
+            for hook in self.hooks:
+                hook.on_end(result)
+        return result
+
+    def write(self, target: Path) -> None:
+        """The model as a folder that everything else reads."""
+        base = self.recipe.model
+        source = base.path if isinstance(base, Base) else base.tokenizer
+        with self.averaged():
+            folders.write(self.model, source, target, self.recipe)
+
+    def state(self) -> State:
+        """Everything that the next step depends on."""
+        return State(
+            step=self.step,
+            seconds=self.seconds,
+            tokens=self.tokens,
+            recipe=self.recipe.to_json(),
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            average=self.average,
+            first_loss=self.first_loss,
+            dtype=str(self.dtype).removeprefix("torch."),
+        )
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the model has the averaged weights, if there are such."""
+        if self.average is None:
+            yield
+            return
+        kept = {name: parameter.detach().clone() for name, parameter in self._trained()}
+        try:
+            self._put(self.average)
+            yield
+        finally:
+            self._put(kept)
+
+    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        return ((name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad)
+
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self._trained():
+                parameter.copy_(values[name])
+
+    def _follow(self) -> None:
+        """The moving average of the weights; over the first steps, where it would lag, their mean."""
+        share = self.recipe.average
+        if share is None:
+            return
+        with torch.no_grad():
+            if self.average is None:
+                self.average = {name: parameter.detach().clone() for name, parameter in self._trained()}
+            weight = 1 - min(share, (self.step + 1) / (self.step + 10))
+            for name, parameter in self._trained():
+                self.average[name].lerp_(parameter, weight)
+
+    def _round_when_due(self) -> None:
+        rounding = self.recipe.quantization
+        if rounding is None or self.rounded:
+            return
+        if self.recipe.schedule.progress(self.step, self.seconds) >= 1 - rounding.share:
+            rounding.apply(self.model)
+            self.rounded = True
+
+    def _check(self, loss: float, norm: float) -> None:
+        if math.isnan(self.first_loss):
+            self.first_loss = loss
+        self._recent.append(loss)
+        lost = not math.isfinite(loss) or not math.isfinite(norm)
+        full = len(self._recent) == self._recent.maxlen
+        if lost or (full and sum(self._recent) / len(self._recent) > self.first_loss + WORSE):
+            kept = self.checkpoints.list()
+            raise Diverged(self.step, loss if math.isfinite(norm) else math.nan, kept[-1] if kept else None)
+
+
+def train(recipe: Recipe, out: Path, *, hooks: Sequence[Hook] = (), sample: Sample | None = None) -> dict[str, Any]:
+    """Run a recipe in a folder, or go on with the run that is there. Returns the result (see ``hooks``).
+
+    Raises InvalidSetting, InvalidData, OtherRecipe, Diverged, DiskFull; checkpoints written before are kept.
+    """
+    return Trainer(recipe, out, hooks=hooks, sample=sample).run()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process held at most."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
