@@ -122,7 +122,8 @@ def _runs(data: U8, bounds: npt.NDArray[np.int64]) -> tuple[U64, npt.NDArray[np.
     for step in range(WORDS):
         runs += padded[step : step + len(words)] * _FACTORS[step]
     whole = np.zeros(len(words), bool)  # runs that end in the part they start in
-    whole[: len(words) - WORDS + 1] = part[: len(words) - WORDS + 1] == part[WORDS - 1 :]
+    many = max(0, len(words) - WORDS + 1)
+    whole[:many] = part[:many] == part[WORDS - 1 :]
     short = np.flatnonzero((counts > 0) & (counts < WORDS))
     if len(short):
         at = first[short]

@@ -100,20 +100,42 @@ def _unpacked(raw: IO[bytes], start: bytes) -> IO[bytes]:
 
 
 class _Zstd(io.RawIOBase):
-    """A zstd stream of several frames, whose damage is told as EOFError."""
+    """A zstd stream of several frames. Damage, and a last frame that does not end, are told as EOFError."""
 
     def __init__(self, raw: IO[bytes], zstandard: Any) -> None:
-        self._reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=False)
-        self._error = zstandard.ZstdError
+        self._raw, self._library = raw, zstandard
+        self._frame: Any = None
+        self._out = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        while not self._out:
+            data = self._raw.read(1 << 14)
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("the last frame does not end")
+                return 0
+            self._out = self._decompressed(data)
+        size = min(len(buffer), len(self._out))
+        buffer[:size] = self._out[:size]
+        self._out = self._out[size:]
+        return size
+
+    def _decompressed(self, data: bytes) -> bytes:
+        found = []
         try:
-            return int(self._reader.readinto(buffer))
-        except self._error as error:
+            while data:
+                if self._frame is None:
+                    self._frame = self._library.ZstdDecompressor().decompressobj()
+                found.append(self._frame.decompress(data))
+                data = self._frame.unused_data if self._frame.eof else b""
+                if self._frame.eof:
+                    self._frame = None
+        except self._library.ZstdError as error:
             raise EOFError(str(error)) from None
+        return b"".join(found)
 
 
 def _cut_each(texts: Iterator[str]) -> Iterator[tuple[str, int]]:
