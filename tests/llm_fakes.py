@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,51 @@ class EchoRunner(NoiseRunner):
                 if len(wanted):
                     logits[wanted[0], self.says[said] if 0 <= said < len(self.says) else self.says[-1]] = 20.0
         return logits
+
+
+class AnswerRunner(NoiseRunner):
+    """Answers a conversation by a function of its text; remembers tokens by their place in the cache, as models do."""
+
+    def __init__(self, tokens: Tokenizer, answer: Callable[[str], str], context: int) -> None:
+        super().__init__(tokens.vocab_size, context=context)
+        self._tokens, self._answer = tokens, answer
+        self._cache = np.zeros((self.blocks, self.block_size), np.int64)
+        self._begin = tokens.encode("<|im_start|>assistant\n")
+        self._end = tokens.id_of("<|im_end|>")
+
+    def step(self, batch: Batch) -> NDArray[np.float32]:
+        logits = np.zeros((len(batch.rows), self.vocab_size), np.float32)
+        places = {int(row): at for at, row in enumerate(batch.rows)}
+        for sequence in range(len(batch.lengths)):
+            table = batch.block_tables[sequence]
+            for row in range(batch.cu_seqlens[sequence], batch.cu_seqlens[sequence + 1]):
+                position = int(batch.positions[row])
+                self._cache[table[position // self.block_size], position % self.block_size] = batch.ids[row]
+                if row in places:
+                    used = table[: position // self.block_size + 1]
+                    logits[places[row], self._next(self._cache[used].ravel()[: position + 1].tolist())] = 20.0
+        return logits
+
+    def copy_blocks(self, pairs: Sequence[tuple[int, int]]) -> None:
+        for source, target in pairs:
+            self._cache[target] = self._cache[source]
+
+    def _next(self, ids: list[int]) -> int:
+        length = len(self._begin)
+        starts = [at for at in range(length, len(ids) + 1) if ids[at - length : at] == self._begin]
+        if not starts:
+            return ids[-1]
+        said = [*self._tokens.encode(self._answer(self._tokens.decode(ids[: starts[-1]]))), self._end]
+        at = len(ids) - starts[-1]
+        return said[min(at, len(said) - 1)]
+
+
+def answer_llm(folder: Path, answer: Callable[[str], str], *, context: int = 1024, **loaded: Any) -> LLM:
+    """A model that answers any conversation with ``answer`` of its text."""
+    tokens = tokenizer(folder)
+    runner = AnswerRunner(tokens, answer, context)
+    template = ChatTemplate(CHATML, tokens)
+    return LLM.of(Loaded(name="answers", runner=runner, tokenizer=tokens, chat_template=template, **loaded))
 
 
 def tokenizer(folder: Path) -> Tokenizer:
