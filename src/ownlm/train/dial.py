@@ -22,6 +22,8 @@ TOKENS_PER_PARAMETER = 20.0
 """Hoffmann et al. 2022, arXiv:2203.15556: what a budget of compute is best spent on."""
 EPOCHS = 4.0
 """Muennighoff et al. 2023, arXiv:2305.16264: so often the same text is worth almost what new text is."""
+LEAST_BATCH = 4096
+"""Tokens of a step beside which Muon's orthogonalization costs little on a processor: a tenth, at width 256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,12 @@ def dial(
         horizon, data_bound = float(tokens), False
     batch = batch_tokens(horizon, context)
     steps = max(1, round(horizon / batch))
+    warmup = min(max(10, steps // 50), 100, 1 + steps // 10)
     return Dial(
         shape=shape,
         batch_tokens=batch,
         steps=steps,
-        warmup_steps=min(max(1, steps // 50), 100),
+        warmup_steps=warmup,
         decay_share=0.6,
         rates=learning_rates(shape.width, batch),
         epochs=None if corpus_tokens is None else steps * batch / corpus_tokens,
@@ -134,13 +137,10 @@ def shape_of(depth: int, vocab_size: int, *, kind: Kind = "qwen3", context: int 
 
 def batch_tokens(horizon: float, context: int) -> int:
     """Tokens a step: 0.58 * horizon^0.571 (Li et al. 2025, "Step Law", arXiv:2503.04715), as the power of two next to
-    it in whole texts; at least one text, and at least 10 steps where the text is that long.
+    it in whole texts. Short runs take more, up to ``LEAST_BATCH``, as long as they have 100 steps.
     """
-    best = 0.58 * horizon**0.571
-    rows = 1 << max(0, round(math.log2(best / context)))
-    while rows > 1 and rows * context * 10 > horizon:
-        rows //= 2
-    return rows * context
+    best = max(0.58 * horizon**0.571, min(LEAST_BATCH, horizon / 100))
+    return context << max(0, round(math.log2(best / context)))
 
 
 def learning_rates(width: int, batch: int) -> LearningRates:
