@@ -1,32 +1,28 @@
-"""Examples of unequal length packed into rows, so that no computing is spent on padding.
+"""Examples packed into rows of at most a length, so that little is computed for nothing; none sees another.
 
-    examples     aaaa bb ccc d
-    row 0        aaaa bb          (two sequences: neither sees the other)
-    row 1        ccc d
-
-In shuffled order, each example goes into the first of the open rows that has room (first fit); few rows are open at a
-time, so that neighbours in a row are random.
+Best fit, longest first (Johnson 1974): each example goes into the row that it fills best. Which examples share a row
+depends on their lengths alone, and, where these are equal, on their order.
 """
 
 from __future__ import annotations
 
+import bisect
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ownlm.errors import InvalidSetting
-from ownlm.train.batch import Row
-
-OPEN = 32
+from ownlm.train.batch import IGNORED, Row
 
 
-class Sequences(Protocol):
-    """Examples, each one sequence, with their lengths in tokens."""
+class Texts(Protocol):
+    """Rows of one example each, by number, and how many tokens each has."""
 
     @property
-    def lengths(self) -> NDArray[np.integer] | Sequence[int]: ...
+    def lengths(self) -> NDArray[np.int64]: ...
 
     def __len__(self) -> int: ...
 
@@ -34,47 +30,62 @@ class Sequences(Protocol):
 
 
 class PackedRows:
-    """Rows of at most ``length`` tokens. Every example is in exactly one of them."""
+    """``examples``, of which none may be longer, in rows of at most ``length`` tokens.
 
-    def __init__(self, examples: Sequences, length: int, seed: int = 0) -> None:
-        self._examples = examples
-        lengths = np.asarray(examples.lengths, np.int64)
-        longest = int(lengths.max(initial=0))
-        if longest > length:
-            raise InvalidSetting("length", length, f"the longest example has {longest} tokens: give at least as many")
-        self.members = packed(lengths, length, seed)
+    ``full``: what a row lacks is filled with tokens of which nothing is learnt: rows of one shape, for compilers.
+    """
+
+    def __init__(self, examples: Texts, length: int, *, full: bool = False) -> None:
+        self._examples, self._length, self._full = examples, length, full
+        self._rows = pack(examples.lengths, length)
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self._rows)
 
     def __getitem__(self, index: int) -> Row:
-        rows = [self._examples[number] for number in self.members[index]]
-        begins = np.cumsum([0, *(len(row.ids) for row in rows)])
-        starts = tuple(int(begin) + at for begin, row in zip(begins, rows, strict=False) for at in row.starts)
-        return Row(np.concatenate([row.ids for row in rows]), np.concatenate([row.targets for row in rows]), starts)
+        return joined([self._examples[number] for number in self._rows[index]], self._length if self._full else 0)
 
 
-def packed(lengths: NDArray[np.int64], length: int, seed: int) -> list[list[int]]:
-    """Which examples make up each row.
+def pack(lengths: Sequence[int] | NDArray[np.int64], room: int) -> list[list[int]]:
+    """Which examples share a row of ``room`` tokens.
 
-    >>> sorted(map(sorted, packed(np.array([4, 2, 3, 1]), 6, 1)))
-    [[0, 1], [2, 3]]
+    >>> pack([5, 3, 4, 2, 6], 8)
+    [[4, 3], [0, 1], [2]]
     """
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    done: list[list[int]] = []
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
     rows: list[list[int]] = []
-    room: list[int] = []
+    open_by_space = defaultdict[int, list[int]](list)
+    spaces: list[int] = []  # those of which there are rows, sorted
     for number in order.tolist():
         size = int(lengths[number])
-        place = next((at for at, free in enumerate(room) if free >= size), None)
-        if place is None:
-            if len(rows) == OPEN:
-                fullest = min(range(OPEN), key=room.__getitem__)
-                done.append(rows.pop(fullest))
-                room.pop(fullest)
+        at = bisect.bisect_left(spaces, size)
+        if at < len(spaces):
+            space = spaces[at]
+            row = open_by_space[space].pop()
+            if not open_by_space[space]:
+                spaces.pop(at)
+        else:
+            space, row = room, len(rows)
             rows.append([])
-            room.append(length)
-            place = len(rows) - 1
-        rows[place].append(number)
-        room[place] -= size
-    return done + rows
+        rows[row].append(number)
+        left = space - size
+        if left > 0:
+            if not open_by_space[left]:
+                bisect.insort(spaces, left)
+            open_by_space[left].append(row)
+    return rows
+
+
+def joined(rows: Sequence[Row], length: int = 0) -> Row:
+    """Rows one after another as one; with a ``length``, filled up to it."""
+    sizes = [len(row.ids) for row in rows]
+    offsets = np.cumsum([0, *sizes]).tolist()
+    starts = list(
+        chain.from_iterable((at + start for start in row.starts) for at, row in zip(offsets, rows, strict=False))
+    )
+    ids, targets = [row.ids for row in rows], [row.targets for row in rows]
+    if (missing := length - offsets[-1]) > 0:
+        starts.append(offsets[-1])
+        ids.append(np.zeros(missing, np.int64))
+        targets.append(np.full(missing, IGNORED, np.int64))
+    return Row(np.concatenate(ids), np.concatenate(targets), tuple(starts))
