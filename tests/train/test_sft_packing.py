@@ -28,7 +28,7 @@ torch.set_num_threads(1)
 @given(st.lists(st.integers(1, 50), max_size=60), st.integers(50, 80))
 @settings(deadline=None)
 def test_every_example_is_in_one_row_that_holds_it(lengths: list[int], room: int) -> None:
-    rows = pack(lengths, room)
+    rows = pack(np.array(lengths, np.int64), room)
     assert sorted(number for row in rows for number in row) == list(range(len(lengths)))
     sums = sorted(sum(lengths[number] for number in row) for row in rows)
     assert all(total <= room for total in sums)
@@ -65,6 +65,11 @@ def test_the_loss_is_the_same_packed_padded_and_alone(tmp_path: Path) -> None:
             assert found.sum.item() == pytest.approx(alone, rel=1e-6)
             sizes = {len(packed[at].ids) for at in range(len(packed))}
             assert (sizes == {40}) == full
+
+
+def test_an_example_that_no_row_holds_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="the longest example has 9 tokens"):
+        PackedRows(Listed(texts((3, 9))), 8)
 
 
 def test_joined_rows_keep_their_sequences() -> None:

@@ -1,7 +1,11 @@
 """Examples packed into rows of at most a length, so that little is computed for nothing; none sees another.
 
-Best fit, longest first (Johnson 1974): each example goes into the row that it fills best. Which examples share a row
-depends on their lengths alone, and, where these are equal, on their order.
+    examples     aaaa bb ccc d
+    row 0        aaaa bb          (two sequences: neither sees the other)
+    row 1        ccc d
+
+Best fit, longest first (Johnson 1974): each example goes into the row that it fills best; chance decides between
+examples of one length.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ownlm.errors import InvalidSetting
 from ownlm.train.batch import IGNORED, Row
 
 
@@ -30,14 +35,18 @@ class Texts(Protocol):
 
 
 class PackedRows:
-    """``examples``, of which none may be longer, in rows of at most ``length`` tokens.
+    """Rows of at most ``length`` tokens; every example is in one of them. Raises InvalidSetting if one is longer.
 
     ``full``: what a row lacks is filled with tokens of which nothing is learnt: rows of one shape, for compilers.
     """
 
-    def __init__(self, examples: Texts, length: int, *, full: bool = False) -> None:
+    def __init__(self, examples: Texts, length: int, *, full: bool = False, seed: int = 0) -> None:
+        lengths = np.asarray(examples.lengths, np.int64)
+        longest = int(lengths.max(initial=0))
+        if longest > length:
+            raise InvalidSetting("length", length, f"the longest example has {longest} tokens: give at least as many")
         self._examples, self._length, self._full = examples, length, full
-        self._rows = pack(examples.lengths, length)
+        self._rows = pack(lengths, length, seed)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -46,13 +55,14 @@ class PackedRows:
         return joined([self._examples[number] for number in self._rows[index]], self._length if self._full else 0)
 
 
-def pack(lengths: Sequence[int] | NDArray[np.int64], room: int) -> list[list[int]]:
+def pack(lengths: NDArray[np.int64], room: int, seed: int = 0) -> list[list[int]]:
     """Which examples share a row of ``room`` tokens.
 
-    >>> pack([5, 3, 4, 2, 6], 8)
+    >>> pack(np.array([5, 3, 4, 2, 6]), 8)
     [[4, 3], [0, 1], [2]]
     """
-    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
+    mixed = np.random.default_rng(seed).permutation(len(lengths))
+    order = mixed[np.argsort(-lengths[mixed], kind="stable")]
     rows: list[list[int]] = []
     open_by_space = defaultdict[int, list[int]](list)
     spaces: list[int] = []  # those of which there are rows, sorted
