@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,9 +80,24 @@ def show(model: Model, json: Json = False) -> None:
         rows.insert(5, ("cache", f"{size(found.cache_bytes_per_token)} a token"))
     for name, value in (found.receipt or {}).items():
         rows.append((f"receipt: {name}", f"{value:.4g}" if isinstance(value, float) else str(value)))
+    rows += _parity(found.parity, found.parity_holds)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         say(f"{name:<{width}}  {value}")
+
+
+def _parity(found: dict[str, Any] | None, holds: bool | None) -> list[tuple[str, str]]:
+    """The gate's last report: which step, what was compared, and whether it is of the weights that are there."""
+    if found is None:
+        return []
+    of = f"{found.get('step')} of {found.get('reference')}"
+    rows = [("parity", of if holds else f"{of}, but the weights have changed since: it says nothing of them")]
+    checks = found.get("checks")
+    for check in checks if isinstance(checks, list) else []:
+        if isinstance(check, dict):
+            passed = "" if check.get("passed") else "NOT THE SAME: "
+            rows.append((f"parity: {check.get('name')}", f"{passed}{check.get('detail')}"))
+    return rows
 
 
 def rm(model: Model) -> None:

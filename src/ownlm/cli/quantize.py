@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ownlm.cli.export import parity_lines
 from ownlm.cli.models import size
 from ownlm.cli.output import note, say
+from ownlm.cli.texts import read_text
 
 
 def quantize(
@@ -26,27 +28,26 @@ def quantize(
     """Round a model's weights to fewer bits, and measure what was lost.
 
     Embeddings and head keep at least 8 bits; norms, biases and routers stay as they are. What the original and the
-    quantized model make of the same text goes into the receipt, which `ownlm show` prints.
+    quantized model make of the same text goes into the receipt; that nothing else changed, into the parity report.
+    `ownlm show` prints both. A model that changed otherwise is not written.
     """
     from ownlm import hub
     from ownlm.errors import InvalidSetting
-    from ownlm.quant import measure
-    from ownlm.quant import quantize as write
+    from ownlm.publish import steps
+    from ownlm.publish.parity import SHIPPED_TEXT
 
     if to not in ("q8_0", "q4_0"):
         raise InvalidSetting("--to", to, "give q8_0 or q4_0")
     if out is not None and gguf and out.suffix != ".gguf":
         raise InvalidSetting("--gguf", str(out), "the name given with --out does not end in .gguf: drop one of the two")
-    sample = _read(text)
+    sample = read_text(text)
     source = hub.resolve(model)
     stem = source.stem if source.is_file() else Path(model).name
     suffix = ".gguf" if gguf or source.is_file() else ""
     target = out or hub.models_home() / f"{stem}-{to}{suffix}"
-    note(f"quantizing {model} to {to}")
-    write(source, target, to)
-    note("reading a text with both, to measure what was lost")
-    receipt = measure(source, target, to, text=sample, name=str(text) if text else "the text that ships")
-    receipt.write(target)
+    note(f"quantizing {model} to {to}, and reading a text with both, to measure what was lost")
+    name = str(text) if text else SHIPPED_TEXT
+    receipt, report = steps.quantize(source, target, to, text=sample, text_name=name)
     say(str(target))
     say(f"  weights      {size(receipt.bytes_before)} -> {size(receipt.bytes_after)}")
     say(f"  mean KL      {receipt.mean_kl:.4f} nats a token, over {receipt.tokens:,} tokens of {receipt.text}")
@@ -55,14 +56,4 @@ def quantize(
         f"  perplexity   {receipt.perplexity_before:.4g} -> {receipt.perplexity_after:.4g} "
         f"(x {receipt.perplexity_ratio:.4f})"
     )
-
-
-def _read(path: Path | None) -> str | None:
-    from ownlm.errors import InvalidSetting
-
-    if path is None:
-        return None
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting("--text", str(path), f"it cannot be read as UTF-8 text ({error})") from None
+    say(parity_lines(report)[0])

@@ -42,7 +42,8 @@ class OpenDecoder:
         self.ops = ops
         prepared = ops.prepare(params)
         heads, size = config.num_key_value_heads, config.head_dim
-        cache = self._cache = ops.kv_cache(config.num_hidden_layers, heads, size, blocks, block_size)
+        layers = max(1, config.num_hidden_layers)  # a model that is cut short to be looked at may have none
+        cache = self._cache = ops.kv_cache(layers, heads, size, blocks, block_size)
         self._step = ops.compile(lambda batch: decode(ops, config, prepared, batch, cache))
 
     def step(self, batch: Batch) -> Logits:

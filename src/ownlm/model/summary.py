@@ -9,6 +9,7 @@ from typing import Any
 
 from ownlm.errors import UnsupportedModel
 from ownlm.model import checkpoint
+from ownlm.model.beside import beside
 from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.gguf.shards import read_shards
@@ -22,7 +23,8 @@ class Summary:
     """``bytes``: by format. ``cache_bytes_per_token``: of the KV cache at bfloat16, None where no decoder that is
     supported is in it.
 
-    ``context``: longest sequence. ``receipt``: what quantizing lost, if the model carries it.
+    ``context``: longest sequence. ``receipt``: what quantizing lost, ``parity``: what the gate found at the last step,
+    if the model carries them; ``parity_holds``: whether that is of the weights which are there.
     """
 
     path: Path
@@ -34,6 +36,8 @@ class Summary:
     licence: str | None
     quantization: str | None
     receipt: dict[str, Any] | None
+    parity: dict[str, Any] | None = None
+    parity_holds: bool | None = None
 
 
 def summarize(path: Path) -> Summary:
@@ -45,6 +49,7 @@ def summarize(path: Path) -> Summary:
     blocks = [name for name, size in sizes.items() if any(t.format == name for t in loaded.tensors.values())]
     stated = config.get("quantization_config")
     quantization = ", ".join(blocks) or (stated.get("quant_method") if isinstance(stated, dict) else None)
+    parity = _parity(path)
     return Summary(
         path=path,
         architecture=str(config.get("model_type")),
@@ -54,7 +59,9 @@ def summarize(path: Path) -> Summary:
         cache_bytes_per_token=None if decoder is None else KVShape.of(decoder).bytes(1, block_size=1),
         licence=_licence(path, loaded.folder),
         quantization=quantization,
-        receipt=_receipt(path / "receipt.json" if path.is_dir() else path.with_suffix(".receipt.json")),
+        receipt=_read(beside(path, "receipt")),
+        parity=parity,
+        parity_holds=None if parity is None else parity.get("fingerprint") == loaded.fingerprint(),
     )
 
 
@@ -87,7 +94,14 @@ def _licence(path: Path, folder: Path) -> str | None:
     return None
 
 
-def _receipt(path: Path) -> dict[str, Any] | None:
+def _parity(path: Path) -> dict[str, Any] | None:
+    """The last step that the gate's report tells of."""
+    steps = (_read(beside(path, "parity")) or {}).get("steps")
+    last = steps[-1] if isinstance(steps, list) and steps else None
+    return last if isinstance(last, dict) else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ownlm.quant.quantize import quantize
+from ownlm.quant.quantize import TARGETS, quantize
 from ownlm.quant.receipt import Receipt, measure
 
-__all__ = ["Receipt", "measure", "quantize"]
+__all__ = ["TARGETS", "Receipt", "measure", "quantize"]

@@ -17,7 +17,7 @@ import numpy as np
 from ownlm.errors import CorruptModel, InvalidSetting
 from ownlm.files import atomic_write
 from ownlm.formats import FORMATS
-from ownlm.model import checkpoint
+from ownlm.model import beside, checkpoint
 from ownlm.model.block_policy import OUTER, format_of
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.gguf.export import export
@@ -25,8 +25,6 @@ from ownlm.model.safetensors import Tensor
 
 TARGETS = ("q8_0", "q4_0")
 _TURNED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
-_COPIED = (".json", ".jinja", ".txt", ".model", ".md")
-_NOT_COPIED = ("config.json", "receipt.json", "recipe.json", checkpoint.INDEX, "SHA256SUMS")
 
 
 def quantize(source: Path, target: Path, to: str) -> None:
@@ -64,7 +62,7 @@ def quantize(source: Path, target: Path, to: str) -> None:
 
 def _write(loaded: checkpoint.Checkpoint, folder: Path, to: str) -> None:
     with tempfile.TemporaryFile(dir=folder) as spill:
-        made = {name: _spilled(quantized(tensor, to), spill) for name, tensor in loaded.tensors.items()}
+        made = {name: spilled(quantized(tensor, to), spill) for name, tensor in loaded.tensors.items()}
         checkpoint.write(folder, made)
     config = loaded.config()
     config["quantization_config"] = {
@@ -75,13 +73,10 @@ def _write(loaded: checkpoint.Checkpoint, folder: Path, to: str) -> None:
     }
     with atomic_write(folder / "config.json") as file:
         file.write((json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
-    for path in sorted(loaded.folder.iterdir()):
-        wanted = path.suffix in _COPIED or path.name in ("LICENSE", "NOTICE")
-        if wanted and path.name not in _NOT_COPIED and path.is_file():
-            shutil.copyfile(path, folder / path.name)
+    beside.copy(loaded.folder, folder)
 
 
-def _spilled(tensor: Tensor, spill: IO[bytes]) -> Tensor:
+def spilled(tensor: Tensor, spill: IO[bytes]) -> Tensor:
     """The tensor as a view of a file, so that one at a time is in memory."""
     start = spill.seek(0, 2)
     spill.write(np.ascontiguousarray(tensor.array).data)
@@ -90,6 +85,16 @@ def _spilled(tensor: Tensor, spill: IO[bytes]) -> Tensor:
         return tensor
     array = np.memmap(spill, tensor.array.dtype, "r", start, tensor.array.shape)
     return Tensor(tensor.name, tensor.dtype, array, tensor.format)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The way back of ``quantized``: numbers, in the checkpoint's own order; others as they are."""
+    if not tensor.format:
+        return tensor
+    weights = tensor.float32()
+    if len(weights.shape) == 3 or tensor.name.endswith(_TURNED):
+        weights = np.ascontiguousarray(weights.swapaxes(-1, -2))
+    return Tensor(tensor.name, "F32", weights)
 
 
 def quantized(tensor: Tensor, to: str) -> Tensor:

@@ -12,6 +12,7 @@ from ownlm.errors import InvalidSetting
 from ownlm.files import atomic_write
 from ownlm.model import checkpoint, memory
 from ownlm.model.agreement import Agreement, agreement
+from ownlm.model.beside import beside
 from ownlm.model.checkpoint import Checkpoint
 from ownlm.model.opened import check_memory, open_to_read, window_of, windows
 from ownlm.tokenizer import Tokenizer
@@ -66,7 +67,7 @@ class Receipt:
 
 def receipt_path(model: Path) -> Path:
     """Where a model's receipt is."""
-    return model / "receipt.json" if model.is_dir() else model.with_suffix(".receipt.json")
+    return beside(model, "receipt")
 
 
 def shipped_text() -> str:

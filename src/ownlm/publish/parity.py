@@ -1,0 +1,163 @@
+"""The gate: is the model that a step made the one that it was given, in words, settings, weights and logits?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ownlm.errors import OwnLMError, ParityBroken
+from ownlm.model.agreement import Agreement, agreement
+from ownlm.model.opened import Ids, check_memory, window_of, windows
+from ownlm.publish import bisect, thresholds
+from ownlm.publish.report import Check, Report
+from ownlm.publish.settings import settings
+from ownlm.publish.side import Side, Trained, reference_ops, stored, trained
+from ownlm.publish.thresholds import Limits
+from ownlm.publish.weights import weights
+from ownlm.publish.words import words
+from ownlm.quant.receipt import TOKENS, sample_ids
+
+SHIPPED_TEXT = "the text that ships"
+Progress = Callable[[int, int], None]
+
+
+def gate(
+    reference: Path | Trained,
+    candidate: Path,
+    *,
+    step: str,
+    text: str | None = None,
+    rows: Sequence[Sequence[int]] | None = None,
+    text_name: str = SHIPPED_TEXT,
+    ops: str | None = None,
+    candidate_ops: str = "native",
+    on_progress: Progress | None = None,
+) -> Report:
+    """Compare, write the report beside the candidate, and return it; raise ParityBroken if the step may not be
+    published.
+
+    ``step`` is "train", "merge", "export", or the type that weights are rounded to ("q4_0", "bf16"). Held-out rows are
+    ``rows`` of ids, or else windows of ``text``, or of the text that ships. ``ops`` computes a reference that is files:
+    by default torch, where it is installed and has room, else native. The candidate is computed as it is served.
+    """
+    report = compare(
+        reference, candidate, step=step, text=text, rows=rows, text_name=text_name, ops=ops,
+        candidate_ops=candidate_ops, on_progress=on_progress,
+    )  # fmt: skip
+    if report.faults:
+        raise ParityBroken(step, candidate.name, report.faults)
+    report.write(candidate, None if isinstance(reference, Trained) else reference)
+    return report
+
+
+def compare(
+    reference: Path | Trained,
+    candidate: Path,
+    *,
+    step: str,
+    text: str | None = None,
+    rows: Sequence[Sequence[int]] | None = None,
+    text_name: str = SHIPPED_TEXT,
+    ops: str | None = None,
+    candidate_ops: str = "native",
+    on_progress: Progress | None = None,
+) -> Report:
+    """See ``gate``: the same without a verdict, and nothing is written."""
+    thresholds.limits(step)
+    if isinstance(reference, Trained):
+        first = trained(reference)
+    else:
+        first = stored(reference, ops or reference_ops(reference, candidate))
+    limits = thresholds.limits(step, mixture=first.config.experts is not None, blocks=first.blocks)
+    work = _Work(step, first, candidate, candidate_ops, limits, on_progress)
+    checks = tuple(work.run(text, rows, text_name))
+    return Report(
+        step=step,
+        reference=first.name,
+        reference_ops=first.ops,
+        candidate=candidate.name,
+        candidate_ops=candidate_ops,
+        fingerprint=work.fingerprint,
+        limits=limits,
+        checks=checks,
+        text=text_name if rows is None else f"{len(rows)} held-out rows",
+        agreement=work.agreement,
+    )
+
+
+class _Work:
+    """One comparison; ``agreement`` and ``fingerprint`` are known at its end, if the candidate can be opened."""
+
+    def __init__(
+        self, step: str, first: Side, candidate: Path, ops: str, limits: Limits, on_progress: Progress | None
+    ) -> None:
+        self.step, self.first, self.path, self.ops, self.limits = step, first, candidate, ops, limits
+        self.on_progress = on_progress
+        self.agreement: Agreement | None = None
+        self.fingerprint = ""
+
+    def run(self, text: str | None, rows: Sequence[Sequence[int]] | None, name: str) -> Iterator[Check]:
+        try:
+            second = stored(self.path, self.ops)
+            assert second.found is not None
+            self.fingerprint = second.found.fingerprint()
+            _ = second.params, second.tokenizer, second.template
+        except OwnLMError as error:
+            yield Check("opening", False, str(error))
+            return
+        parts = self._parts(text, rows, name)
+        yield from words(self.first, second)
+        found = list(settings(self.first, second))
+        yield from found
+        sound = all(check.passed for check in found if check.name in ("config", "tied head"))
+        if sound:
+            found += list(weights(self.step, self.first, second))
+            yield from found[4:]
+            yield from self._logits(second, parts, explained=not all(check.passed for check in found))
+
+    def _parts(self, text: str | None, rows: Sequence[Sequence[int]] | None, name: str) -> list[Ids]:
+        window = window_of(self.first.config)
+        if rows is not None:
+            return [part for row in rows for part in windows(list(row), window)]
+        if self.first.tokenizer is None:  # a model without words is read over all its ids
+            chance = np.random.default_rng(0)
+            return windows(chance.integers(0, self.first.config.vocab_size, TOKENS // 4).tolist(), window)
+        return windows(sample_ids(self.first.tokenizer, text, name), window)
+
+    def _logits(self, second: Side, parts: list[Ids], *, explained: bool) -> Iterator[Check]:
+        """Mean and tail of KL, and top 1; where they are off and nothing else is, the layer in which it begins."""
+        models = [(side.path, side.found, side.ops) for side in (self.first, second) if side.found is not None]
+        check_memory(models)
+        found = self.agreement = agreement(self.first.read(), second.read(), parts, self.on_progress)
+        limits = self.limits
+        said = (
+            f"mean KL {found.mean_kl:.3g}, 99.9 % KL {found.kl_999:.3g}, same top 1 {found.top1_agreement:.4f} "
+            f"over {found.tokens:,} tokens"
+        )
+        within = (
+            found.mean_kl <= limits.mean_kl
+            and found.kl_999 <= limits.kl_999
+            and found.top1_agreement >= limits.top1_agreement
+        )
+        if within:
+            yield Check("logits", True, said)
+            return
+        said += (
+            f", where a step of kind {limits.kind!r} may have {limits.mean_kl:g}, {limits.kl_999:g} and "
+            f"{limits.top1_agreement:g}"
+        )
+        if not explained:
+            said += self._why(second, parts)
+        yield Check("logits", False, said)
+
+    def _why(self, second: Side, parts: list[Ids]) -> str:
+        """Weights are what the format makes of them, and settings alike: rounding itself, or the arithmetic."""
+        mean = self.limits.mean_kl
+        where = bisect.arithmetic(second, parts[0], mean)
+        if where is not None:
+            return f"; the weights are right, and serving computes them otherwise than torch: {where}"
+        if self.step in thresholds.KEEPING:
+            return f"; {bisect.parting(self.first, second, parts[0], mean)}"
+        return f"; every weight is what {self.step} makes of it, so the model loses too much: take a larger format"
