@@ -7,7 +7,7 @@ from typing import Annotated, cast
 import typer
 
 from ownlm import __version__
-from ownlm.cli import ask, chat, index, ledger, models, quantize, serve, up
+from ownlm.cli import ask, chat, export, index, ledger, models, quantize, serve, up
 from ownlm.cli.output import say
 
 # The base of what Typer raises for a wrong option, argument or command. Newer Typers carry their own copy
@@ -31,6 +31,7 @@ app.command(name="chat")(chat.chat)
 app.add_typer(index.app, name="index")
 app.add_typer(ledger.app, name="ledger")
 app.command(name="quantize")(quantize.quantize)
+app.command(name="export")(export.export)
 app.command(name="pull")(models.pull)
 app.command(name="list")(models.list_models)
 app.command(name="show")(models.show)
