@@ -24,16 +24,15 @@ def packed_attention(ops: TrainOps, q: Tensor, k: Tensor, v: Tensor, spec: Atten
     plain = spec.window is None and spec.softcap is None and spec.sinks is None
     if plain and batch.mask is not None:
         return _flex(q, k, v, spec, batch.mask)
-    out = []
-    for run in batch.runs:
-        size = run.length * run.count
-        if plain:
-            rows = slice(run.start, run.start + size)
-            out.append(_causal(q[rows], k[rows], v[rows], spec, run.count))
-            continue
-        for at in range(run.start, run.start + size, run.length):
-            rows = slice(at, at + run.length)
-            out.append(ops.dense_attention(q[rows], k[rows], v[rows], spec))
+    # One split, not a slice a run: the backward pass of a slice fills a whole tensor with zeros.
+    if plain:
+        sizes = [run.length * run.count for run in batch.runs]
+        parts = zip(*(part.split(sizes) for part in (q, k, v)), batch.runs, strict=True)
+        out = [_causal(*each, spec, run.count) for *each, run in parts]
+    else:
+        sizes = [run.length for run in batch.runs for _ in range(run.count)]
+        each_one = zip(*(part.split(sizes) for part in (q, k, v)), strict=True)
+        out = [ops.dense_attention(*each, spec) for each in each_one]
     return out[0] if len(out) == 1 else torch.cat(out)
 
 
