@@ -72,12 +72,12 @@ class LocalGenerator:
         return self.llm.fingerprint
 
     def fits(self, messages: Messages, max_tokens: int) -> bool:
-        return len(self._ids(messages)) + max_tokens <= self.llm.context
+        return len(prompt_ids(self.llm, messages)) + max_tokens <= self.llm.context
 
     def write(self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText) -> Written:
         from ownlm.engine.grammar import Grammar
 
-        ids = self._ids(messages)
+        ids = prompt_ids(self.llm, messages)
         params = self.llm.params(**self._settings, max_tokens=max_tokens, grammar=Grammar.lark(grammar(passages)))
         (generation,) = self.llm.start(ids, params)
         for piece in generation:
@@ -93,16 +93,17 @@ class LocalGenerator:
             output.cached_tokens,
         )
 
-    def _ids(self, messages: Messages) -> list[int]:
-        """A model without a chat template reads the messages as plain text; one whose template knows no system role
-        (Gemma) reads them as one message. No room for thoughts is left: the grammar begins with the answer."""
-        if self.llm.chat_template is None:
-            return self.llm.encode(_joined(messages) + "\nAnswer:")
-        try:
-            return list(self.llm.render(messages, enable_thinking=False).ids)
-        except TemplateError:
-            whole = [{"role": "user", "content": _joined(messages)}]
-            return list(self.llm.render(whole, enable_thinking=False).ids)
+
+def prompt_ids(llm: LLM, messages: Messages) -> list[int]:
+    """What a model reads where an answer is to follow at once, without thoughts. A model without a chat template reads
+    the messages as plain text; one whose template knows no system role (Gemma) reads them as one message."""
+    if llm.chat_template is None:
+        return llm.encode(_joined(messages) + "\nAnswer:")
+    try:
+        return list(llm.render(messages, enable_thinking=False).ids)
+    except TemplateError:
+        whole = [{"role": "user", "content": _joined(messages)}]
+        return list(llm.render(whole, enable_thinking=False).ids)
 
 
 def _joined(messages: Messages) -> str:
