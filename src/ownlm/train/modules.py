@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ownlm.formats import FORMATS, bfloat16
 from ownlm.model.params import EmbeddingWeight, GluWeight, Leaf, LinearWeight, Matrix, NormWeight, RMSNormWeight
+from ownlm.train.blocks import PLAIN, dense, frozen_linear
 
 Rounding = Callable[[Tensor], Tensor]
 
@@ -59,12 +60,30 @@ class Projection(nn.Module):
         """[N, K]: the weight as it is used."""
         if self.weight is None:
             assert self.blocks is not None
-            values = FORMATS[self.matrix.format].dequantize(self.blocks.cpu().numpy())
-            return torch.from_numpy(values).to(self.blocks.device)
+            return dense(self.blocks, self.matrix.format)
         return self.weight if self.rounding is None else self.rounding(self.weight)
 
+    def rows(self, ids: Tensor) -> Tensor:
+        """[T, K]: some of the rows, float32 where they are frozen as they are stored."""
+        if self.blocks is not None:
+            return dense(self.blocks[ids], self.matrix.format)
+        found = F.embedding(ids, self.value())
+        return found if self._trained() else found.float()
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.value().to(x.dtype) if self.weight is None else self.value(), self.bias)
+        return self.product(x, self.bias)
+
+    def product(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x W^T, and a bias."""
+        if self.blocks is not None:
+            return frozen_linear(x, self.blocks, self.matrix.format, bias)
+        if self._trained() or self.rounding is not None:
+            return F.linear(x, self.value(), bias)
+        assert self.weight is not None
+        return frozen_linear(x, self.weight, PLAIN, bias)
+
+    def _trained(self) -> bool:
+        return self.weight is not None and self.weight.requires_grad
 
     def store(self) -> None:
         """Copy the parameters into the arrays that they came from."""
@@ -137,7 +156,7 @@ class Table(nn.Module):
         self.projection = projection
 
     def forward(self, ids: Tensor) -> Tensor:
-        return F.embedding(ids, self.projection.value())
+        return self.projection.rows(ids)
 
 
 class Leaves:
