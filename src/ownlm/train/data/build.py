@@ -13,44 +13,26 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ownlm.errors import DiskFull, InvalidData, InvalidSetting
+from ownlm.errors import InvalidData, InvalidSetting
 from ownlm.tokenizer.bpe import train_bpe
 from ownlm.tokenizer.tokenizer import Tokenizer
-from ownlm.train.data import duplicates, readers
 from ownlm.train.data.counts import source_counts
 from ownlm.train.data.encode import Encode, separator_of
-from ownlm.train.data.executors import FULL, Executor, Inline, Processes
+from ownlm.train.data.executors import Executor
 from ownlm.train.data.manifest import Manifest
-from ownlm.train.data.scan import Scan, Scanned
+from ownlm.train.data.passes import Note, Progress, Run, deduplicated, opened, scan, unheard
 from ownlm.train.data.segment import Table
 from ownlm.train.data.shards import ShardWriter, dtype_for
 from ownlm.train.data.shuffle import SPLITS, Bucket, Plan
-from ownlm.train.data.source import STDIN, BuildSettings, Source, check_names, pieces
+from ownlm.train.data.source import BuildSettings, Source
 
-Progress = Callable[[str, int, int], None]
-Note = Callable[[str], None]
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
                    "generation_config.json")  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What all passes share."""
-
-    sources: Sequence[Source]
-    settings: BuildSettings
-    folder: Path
-    executor: Executor
-    progress: Progress
-    note: Note
 
 
 def build(
@@ -60,8 +42,8 @@ def build(
     *,
     workers: int = 1,
     executor: Executor | None = None,
-    progress: Progress = lambda stage, done, total: None,
-    note: Note = lambda text: None,
+    progress: Progress = unheard,
+    note: Note = unheard,
 ) -> Manifest:
     """Make token shards of the sources in ``out``, which must not exist or be empty.
 
@@ -69,37 +51,21 @@ def build(
     are called as the work goes on. Raises InvalidData (an empty source, a wrong row), InvalidSetting, NotFound,
     MissingExtra, DiskFull; then ``out`` is as it was.
     """
-    check_names(sources)
-    if workers < 1:
-        raise InvalidSetting("workers", workers, "give at least 1")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidSetting("out", str(out), "it is there and not empty: give a new folder, or remove it")
-    given, chosen = executor, executor or (Inline() if workers == 1 else Processes(workers))
-    work: Path | None = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.resolve().parent))
-        run = Run(_spooled(sources, work), settings or BuildSettings(), work, chosen, progress, note)
-        manifest = _build(run, work / "made")
-        for file in (work / "made").iterdir():  # what was written by way of a temporary file is private
-            shutil.copymode(work / "made" / manifest.splits["train"][0].file, file)
-        (work / "made").replace(out)
-        return manifest
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFull(out) from None
-        raise
-    finally:
-        if given is None:
-            chosen.close()
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
+    with opened(sources, settings or BuildSettings(), out, workers, executor, progress, note) as run:
+        made = run.folder / "made"
+        manifest = _build(run, made)
+        for file in made.iterdir():  # what was written by way of a temporary file is private
+            shutil.copymode(made / manifest.splits["train"][0].file, file)
+        made.replace(out)
+    return manifest
 
 
 def _build(run: Run, made: Path) -> Manifest:
     made.mkdir()
-    scanned = _scan(run)
-    table, states = _deduplicated(run, scanned)
+    scanned = scan(run)
+    table, states = deduplicated(run, scanned)
     plan = Plan(table, states, run.sources, run.settings)
     buckets = plan.write(run.folder)
     if not plan.made["train"]:
@@ -132,68 +98,6 @@ def _build(run: Run, made: Path) -> Manifest:
     manifest = Manifest(dtype, tokenizer.vocab_size, separator, sha256, splits, counts, settings)
     manifest.write(made)
     return manifest
-
-
-def _spooled(sources: Sequence[Source], work: Path) -> list[Source]:
-    """The sources with standard input, which can be read only once, as a file."""
-    found = []
-    for source in sources:
-        if source.path == STDIN:
-            path = work / "standard input"
-            with path.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            source = replace(source, path=path, format=source.format or readers.format_of_content(path))
-        found.append(source)
-    return found
-
-
-def _scan(run: Run) -> list[Scanned]:
-    """Read everything. Raises InvalidData for a source without text."""
-    todo = pieces(run.sources)
-    task = Scan(run.sources, run.folder, run.settings.seed, run.settings.near is not None)
-    found: list[Scanned] = []
-    for scanned in run.executor.map(task, todo):
-        found.append(scanned)
-        run.progress("reading", len(found), len(todo))
-    number = 0
-    for scanned in found:
-        for rank, segment in enumerate(scanned.segments):
-            scanned.segments[rank] = replace(segment, first=number)
-            number += segment.documents
-    for rank, source in enumerate(run.sources):
-        mine = [scanned for scanned in found if scanned.piece.source == rank]
-        left_out = [reason for scanned in mine for reason in scanned.left_out]
-        if left_out:
-            run.note(f"source {source.name}: {len(left_out)} files are no text and left out, such as {left_out[0]}")
-        if not any(scanned.segments for scanned in mine):
-            raise InvalidData(
-                f"source {source.name} ({source.path})", "has no text in it", "give another file or folder"
-            )
-        if cut := sum(scanned.cut for scanned in mine):
-            run.note(f"source {source.name}: long texts were cut at paragraphs, {cut} times")
-    return found
-
-
-def _deduplicated(run: Run, scanned: Sequence[Scanned]) -> tuple[Table, duplicates.States]:
-    table = Table([segment for found in scanned for segment in found.segments])
-    states = np.full(table.documents, duplicates.KEPT, np.uint8)
-    if run.settings.exact or run.settings.near is not None:
-        duplicates.mark_exact(table, states)
-    if run.settings.near is not None:
-        path = run.folder / "states.npy"
-        with path.open("wb") as file:
-            np.save(file, states, allow_pickle=False)
-        task = duplicates.Pairs(table.segments, path, run.settings.near)
-        bands = duplicates.bands(table.documents)
-        pairs, crowded = [], 0
-        for found, left in run.executor.map(task, bands):
-            pairs.append(found)
-            crowded += left
-            run.progress("comparing", len(pairs), len(bands))
-        if crowded:
-            run.note(f"{crowded} groups hold too many alike documents to compare all: some near duplicates may remain")
-        duplicates.mark_near(states, np.concatenate(pairs))
-    return table, states
 
 
 def _tokenizer(run: Run, table: Table, buckets: Sequence[Bucket], made: Path) -> str:

@@ -15,7 +15,7 @@ from ownlm.errors import DiskFull, MissingExtra, OwnLMError, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Executor(Protocol):
@@ -42,6 +42,7 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         context = multiprocessing.get_context("spawn")  # fork would copy locks that threads hold
+        self._others = multiprocessing.active_children()
         self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
     def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -60,7 +61,10 @@ class Processes:
             ) from None
 
     def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            if process not in self._others:
+                process.terminate()  # after Ctrl-C or an error nobody waits for what it does
 
 
 class RayData:

@@ -114,7 +114,7 @@ class BuildSettings:
 
     vocab_size: int = 16384
     tokenizer: Path | None = None
-    tokenizer_bytes: int = 128 << 20
+    tokenizer_bytes: int = 64 << 20
     valid: float = 0.005
     seed: int = 0
     exact: bool = True

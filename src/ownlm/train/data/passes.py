@@ -1,0 +1,133 @@
+"""What builds and surveys share: a run with its working folder, and the passes up to the duplicates."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ownlm.errors import DiskFull, InvalidData, InvalidSetting
+from ownlm.train.data import duplicates, readers
+from ownlm.train.data.executors import FULL, Executor, Inline, Processes
+from ownlm.train.data.scan import Scan, Scanned
+from ownlm.train.data.segment import Table
+from ownlm.train.data.source import STDIN, BuildSettings, Source, check_names, pieces
+
+Progress = Callable[[str, int, int], None]
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all passes share."""
+
+    sources: Sequence[Source]
+    settings: BuildSettings
+    folder: Path
+    executor: Executor
+    progress: Progress
+    note: Note
+
+
+def unheard(*_: object) -> None:
+    """Progress that nobody looks at, a note that nobody reads."""
+
+
+@contextmanager
+def opened(
+    sources: Sequence[Source],
+    settings: BuildSettings,
+    near: Path,
+    workers: int,
+    executor: Executor | None,
+    progress: Progress,
+    note: Note,
+) -> Iterator[Run]:
+    """A run whose working folder stands beside ``near`` and is gone at the end. Raises DiskFull."""
+    check_names(sources)
+    if workers < 1:
+        raise InvalidSetting("workers", workers, "give at least 1")
+    chosen = executor or (Inline() if workers == 1 else Processes(workers))
+    work: Path | None = None
+    try:
+        near.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{near.name}.", dir=near.resolve().parent))
+        yield Run(_spooled(sources, work), settings, work, chosen, progress, note)
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(near) from None
+        raise
+    finally:
+        if executor is None:
+            chosen.close()
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _spooled(sources: Sequence[Source], work: Path) -> list[Source]:
+    """The sources with standard input, which can be read only once, as a file."""
+    found = []
+    for source in sources:
+        if source.path == STDIN:
+            path = work / "standard input"
+            with path.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            source = replace(source, path=path, format=source.format or readers.format_of_content(path))
+        found.append(source)
+    return found
+
+
+def scan(run: Run) -> list[Scanned]:
+    """Read everything. Raises InvalidData for a source without text."""
+    todo = pieces(run.sources)
+    task = Scan(run.sources, run.folder, run.settings.seed, run.settings.near is not None)
+    found: list[Scanned] = []
+    for scanned in run.executor.map(task, todo):
+        found.append(scanned)
+        run.progress("reading", len(found), len(todo))
+    number = 0
+    for scanned in found:
+        for rank, segment in enumerate(scanned.segments):
+            scanned.segments[rank] = replace(segment, first=number)
+            number += segment.documents
+    for rank, source in enumerate(run.sources):
+        mine = [scanned for scanned in found if scanned.piece.source == rank]
+        left_out = [reason for scanned in mine for reason in scanned.left_out]
+        if left_out:
+            run.note(f"source {source.name}: {len(left_out)} files are no text and left out, such as {left_out[0]}")
+        if not any(scanned.segments for scanned in mine):
+            raise InvalidData(
+                f"source {source.name} ({source.path})", "has no text in it", "give another file or folder"
+            )
+        if cut := sum(scanned.cut for scanned in mine):
+            run.note(f"source {source.name}: long texts were cut at paragraphs, {cut} times")
+    return found
+
+
+def deduplicated(run: Run, scanned: Sequence[Scanned]) -> tuple[Table, duplicates.States]:
+    """All documents, and of each whether it is kept."""
+    table = Table([segment for found in scanned for segment in found.segments])
+    states = np.full(table.documents, duplicates.KEPT, np.uint8)
+    if run.settings.exact or run.settings.near is not None:
+        duplicates.mark_exact(table, states)
+    if run.settings.near is not None:
+        path = run.folder / "states.npy"
+        with path.open("wb") as file:
+            np.save(file, states, allow_pickle=False)
+        task = duplicates.Pairs(table.segments, path, run.settings.near)
+        bands = duplicates.bands(table.documents)
+        pairs, crowded = [], 0
+        for found, left in run.executor.map(task, bands):
+            pairs.append(found)
+            crowded += left
+            run.progress("comparing", len(pairs), len(bands))
+        if crowded:
+            run.note(f"{crowded} groups hold too many alike documents to compare all: some near duplicates may remain")
+        duplicates.mark_near(states, np.concatenate(pairs))
+    return table, states
