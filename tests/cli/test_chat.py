@@ -171,7 +171,6 @@ def test_the_command_loads_a_model_and_talks(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["chat"], "--model"),
         (["chat", "--model", "no-such-model"], "no-such-model"),
         (["chat", "--model", "/nowhere/at/all"], "/nowhere/at/all"),
         (["chat", "--model", "all-MiniLM-L6-v2-q8_0"], "encoder"),

@@ -32,6 +32,14 @@ def ask(
         str | None,
         typer.Option("--model", help="A language model writes the answer: a folder, a GGUF file, a Hub id, or a name."),
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            "--mode",
+            help="extract: quote the documents. generate: a model writes.",
+            show_default="generate with --model, else extract",
+        ),
+    ] = None,
     backend: Annotated[
         str, typer.Option("--backend", help="Where the model runs: here (local), or openai: a server at --base-url.")
     ] = "local",
@@ -48,11 +56,12 @@ def ask(
     """Answer a question from your documents, or say that they do not answer it.
 
     Without --model the answer is quoted from the documents. With it, a model writes, and can cite only what it was
-    given. Every quotation is exact: the characters START:END of the document that `ownlm index show` prints.
+    given; with --mode generate alone, the small one that ships writes. Every quotation is exact: the characters
+    START:END of the document that `ownlm index show` prints.
     """
     from ownlm.rag.library import Library
 
-    writer = _writer(model, backend, base_url, api_key_env)
+    writer = _writer(mode, model, backend, base_url, api_key_env)
 
     with Library.open(home) as library:
         scope = None
@@ -75,16 +84,24 @@ def ask(
         _print(answer)
 
 
-def _writer(model: str | None, backend: str, base_url: str | None, api_key_env: str) -> Callable[[], Generator] | None:
+def _writer(
+    mode: str | None, model: str | None, backend: str, base_url: str | None, api_key_env: str
+) -> Callable[[], Generator] | None:
     """What makes the generator, once it is needed; None for extract mode. Raises InvalidSetting."""
+    from ownlm.cli.starter import or_starter
     from ownlm.errors import InvalidSetting
+
+    if mode not in (None, "extract", "generate"):
+        raise InvalidSetting("--mode", mode, "give extract or generate")
+    if mode == "extract" and (model is not None or backend != "local"):
+        raise InvalidSetting("--mode", mode, "nothing is written then: leave out --model and --backend")
 
     if backend not in ("local", "openai"):
         raise InvalidSetting("--backend", backend, "give local or openai")
     if backend == "local":
         if base_url is not None:
             raise InvalidSetting("--base-url", base_url, "it belongs to --backend openai")
-        return None if model is None else partial(_local, model)
+        return partial(_local, or_starter(model)) if model is not None or mode == "generate" else None
     if base_url is None:
         raise InvalidSetting("--backend", backend, "say where the server is, with --base-url")
     if model is None:
@@ -95,12 +112,14 @@ def _writer(model: str | None, backend: str, base_url: str | None, api_key_env: 
 
 
 def _local(model: str) -> Generator:
+    from ownlm.cli.starter import remark
     from ownlm.engine.llm import LLM
     from ownlm.rag.generate.generator import LocalGenerator
 
     llm = LLM(model)
-    for text in llm.notes:
-        note(f"note: {text}")
+    for text in (*llm.notes, remark(model)):
+        if text is not None:
+            note(f"note: {text}")
     return LocalGenerator(llm)
 
 

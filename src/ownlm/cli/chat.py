@@ -13,8 +13,14 @@ Sampling = "Sampling; by default as the model's files say"
 
 def chat(
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Folder, GGUF file, name from `ownlm list`, or Hub id ORG/NAME.")
-    ],
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Folder, GGUF file, name from `ownlm list`, or Hub id ORG/NAME.",
+            show_default="the model that ships, a demonstration",
+        ),
+    ] = None,
     system: Annotated[str | None, typer.Option(help="What the model is told before the conversation.")] = None,
     temperature: Annotated[
         float | None, typer.Option(help="0: always the likeliest token; more: more variety.", rich_help_panel=Sampling)
@@ -47,8 +53,10 @@ def chat(
     """
     from ownlm.cli.conversation import Conversation
     from ownlm.cli.models import pull_progress
+    from ownlm.cli.starter import or_starter, remark
     from ownlm.engine.llm import LLM
 
+    model = or_starter(model)
     given: dict[str, Any] = {
         "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p, "seed": seed,
         "repetition_penalty": repetition_penalty, "max_tokens": max_tokens,
@@ -58,6 +66,7 @@ def chat(
         llm = LLM(model, context=context, ops=ops, on_progress=progress)
     with llm:
         llm.params(**settings)  # a bad one is told before the first message
-        for remark in llm.notes:
-            note(f"note: {remark}")
+        for told in (*llm.notes, remark(model)):
+            if told is not None:
+                note(f"note: {told}")
         Conversation(llm, settings, system).run()

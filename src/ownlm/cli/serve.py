@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 
 def serve(
-    model: Annotated[str, typer.Option("--model", help="A folder, a GGUF file, a Hub id, or a name of `ownlm list`.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="A folder, a GGUF file, a Hub id, or a name of `ownlm list`.",
+            show_default="the model that ships, a demonstration",
+        ),
+    ] = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     api_key: ApiKey = None,
@@ -42,6 +49,7 @@ def serve(
 ) -> None:
     """Serve a model with OpenAI's API: chat, completions, embeddings, tokens, metrics."""
     from ownlm.cli.models import pull_progress
+    from ownlm.cli.starter import or_starter, remark
     from ownlm.engine.llm import LLM
     from ownlm.errors import InvalidSetting
     from ownlm.serve.run import bind
@@ -50,7 +58,10 @@ def serve(
     settings = Settings(host=host, port=port, api_key=api_key, allowed_hosts=tuple(allow_host or ()), lenient=lenient)
     if name is not None and not (name.isprintable() and name.strip()):
         raise InvalidSetting("--name", name, "give a word, such as the name that your clients ask for")
+    model = or_starter(model)
     with closing(bind(settings)) as listener:
+        if (told := remark(model)) is not None:
+            note(f"note: {told}")
         with pull_progress() as progress:
             llm = LLM(
                 model, context=context, cache_tokens=cache_tokens, max_running=max_running, max_waiting=max_waiting,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ownlm.hub.inventory import Model, list_models, remove
-from ownlm.hub.local import DEFAULT, models_home, resolve, shipped, shipped_folder
+from ownlm.hub.local import DEFAULT, models_home, resolve, shipped, shipped_folder, starter
 from ownlm.hub.pull import Progress, pull
 from ownlm.hub.sums import SUMS, verify
 
@@ -19,5 +19,6 @@ __all__ = [
     "resolve",
     "shipped",
     "shipped_folder",
+    "starter",
     "verify",
 ]

@@ -12,6 +12,8 @@ from ownlm.home import data_home
 from ownlm.hub.cache import Cached, Reference, find
 
 DEFAULT = "all-MiniLM-L6-v2-q8_0"
+STARTER = "starter-"
+"""How the name of the language model that ships begins; its size and format follow."""
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 _SHOWN = 12
 
@@ -19,6 +21,14 @@ _SHOWN = 12
 def shipped() -> list[str]:
     """Names of the models inside this package."""
     return sorted(config.parent.name for config in _WEIGHTS.glob("*/config.json"))
+
+
+def starter() -> str:
+    """The name of the language model inside this package. Raises NotFound if this installation has none."""
+    for name in shipped():
+        if name.startswith(STARTER):
+            return name
+    raise NotFound("no language model ships with this installation: give one with --model, such as a Hub id ORG/NAME")
 
 
 def shipped_folder(name: str) -> Path:
