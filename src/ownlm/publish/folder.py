@@ -12,9 +12,10 @@ from typing import Any
 from ownlm.errors import InvalidSetting
 from ownlm.files import atomic_write
 from ownlm.model import beside, checkpoint
+from ownlm.model.block_policy import plain
 from ownlm.model.gguf.plan import PLAIN, encoded
 from ownlm.model.safetensors import Tensor
-from ownlm.quant.quantize import plain, spilled
+from ownlm.quant.quantize import spilled
 
 METADATA = {"format": "pt"}
 """What transformers asks of a safetensors file, whoever wrote it."""

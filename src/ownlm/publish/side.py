@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.engine.defaults import folder_defaults, gguf_defaults
-from ownlm.errors import InvalidSetting, NotFound
+from ownlm.errors import InvalidSetting, ModelError, NotFound
 from ownlm.model import checkpoint
 from ownlm.model.agreement import Read
 from ownlm.model.checkpoint import Checkpoint
@@ -89,6 +90,12 @@ class Side:
         """Whether weights are quantized."""
         return any(tensor.format for tensor in self.tensors().values())
 
+    @cached_property
+    def vector_format(self) -> str:
+        """The coarsest type that vectors are kept in; the tree of parameters has them as float32."""
+        found = {tensor.dtype.lower() for tensor in self.tensors().values() if len(tensor.shape) == 1}
+        return next((name for name in ("bf16", "f16") if name in found), "f32")
+
     @property
     def is_gguf(self) -> bool:
         return self.found is not None and self.found.tokenizer is not None
@@ -134,9 +141,13 @@ def reference_ops(reference: Path, candidate: Path) -> str:
     """The arithmetic for a reference: torch in float32, or native where torch is not there or has no room."""
     if importlib.util.find_spec("torch") is None:
         return "native"
-    first, second = checkpoint.load(reference, verify=False), checkpoint.load(candidate, verify=False)
+    models = [(reference, checkpoint.load(reference, verify=False), "torch")]
+    with contextlib.suppress(ModelError, NotFound):  # of which the gate will speak
+        models.append((candidate, checkpoint.load(candidate, verify=False), "native"))
     try:
-        check_memory([(reference, first, "torch"), (candidate, second, "native")])
+        check_memory(models)
     except InvalidSetting:
         return "native"
+    except ModelError:
+        check_memory(models[:1])
     return "torch"

@@ -2,7 +2,8 @@
 
 An allowed error is told from the reference's weights. Plain numbers: what rounding to float16 or bfloat16 costs.
 Blocks: twice the largest error that rounding to the nearest makes in that very block, so that one bad block among
-millions is found, and named.
+millions is found, and named; and never more than the format can cost at all, so that a fault of the rounding itself
+does not excuse what it made.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ _RELATIVE = {"f32": 2.0**-22, "f16": 2.0**-10, "bf16": 2.0**-7}  # twice what ro
 _SMALLEST = 1e-6  # of a row's largest weight: what adding an adapter in another order costs
 _HALF_STEP = 6e-8  # float16's smallest
 _BLOCKS = 2.0
+_WORST = {
+    "q8_0": 1 / 220, "q4_0": 1 / 7.8, "q4_1": 1 / 14, "q5_0": 1 / 15.5, "q5_1": 1 / 29, "q4_k": 1 / 6, "q5_k": 1 / 12,
+    "q6_k": 1 / 28, "mxfp4": 1 / 3.9,
+}  # fmt: skip
+"""Of a block's largest weight, what rounding costs at most: half a step, or a whole one at the short end of Q4_0 and
+Q5_0; of the K formats, whose scales are rounded too, more than 28,000 random blocks of seven shapes ever cost."""
 _BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0}
 _NAMED = 3
 
@@ -45,16 +52,36 @@ class Fault:
         return f"{place} is off by {self.error:.3g}, {self.excess:.3g} times what its format explains"
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Stored rows, a vector as one: float32, float16, bits of bfloat16, or blocks."""
+
+    rows: NDArray[Any]
+    format: str
+    vector: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Weights of a row."""
+        form, width = FORMATS.get(self.format), int(self.rows.shape[1])
+        return width if form is None else width // form.bytes * form.block
+
+    def floats(self, start: int, end: int) -> Floats:
+        """Some rows as float32."""
+        values = np.ascontiguousarray(self.rows[start:end])
+        if self.format in FORMATS:
+            return FORMATS[self.format].dequantize(values)
+        found: Floats = bfloat16.to_float32(values) if values.dtype == np.uint16 else values.astype(np.float32)
+        return found
+
+
 def weights(step: str, reference: Side, candidate: Side) -> Iterator[Check]:
     """The types that the step may leave, and the values."""
-    pairs = list(zip(stored(reference.params), stored(candidate.params), strict=False))
-    yield _types(step, [(name, one, other) for (name, one), (_, other) in pairs])
-    faults, count = [], 0
-    for (name, one), (_, other) in pairs:
-        count += rows_of(one).shape[0] * columns_of(one)
-        fault = compared(name, one, other)
-        if fault is not None:
-            faults.append(fault)
+    sides = [stored(side.params, side.vector_format) for side in (reference, candidate)]
+    pairs = [(name, one, other) for (name, one), (_, other) in zip(*sides, strict=False)]
+    yield _types(step, pairs)
+    count = sum(len(one.rows) * one.columns for _, one, _ in pairs)
+    faults = [fault for name, one, other in pairs if (fault := compared(name, one, other)) is not None]
     if not faults:
         yield Check("weights", True, f"all {count:,} in {len(pairs)} tensors, each within the error of its format")
         return
@@ -64,67 +91,42 @@ def weights(step: str, reference: Side, candidate: Side) -> Iterator[Check]:
     yield Check("weights", False, f"{named}{more}")
 
 
-def stored(tree: Any, at: str = "") -> Iterator[tuple[str, Matrix | Floats]]:
-    """Each matrix and vector of a tree of parameters once, in its order, with the name of its tensor."""
-    yield from _stored(tree, at, set())
+def stored(tree: Any, vectors: str = "f32") -> Iterator[tuple[str, Kept]]:
+    """Each matrix and vector of a tree of parameters once, in its order, with the name of its tensor; ``vectors`` is
+    the type that vectors are kept in."""
+    yield from _stored(tree, "", vectors, set())
 
 
-def _stored(tree: Any, at: str, seen: set[int]) -> Iterator[tuple[str, Matrix | Floats]]:
+def _stored(tree: Any, at: str, vectors: str, seen: set[int]) -> Iterator[tuple[str, Kept]]:
     if isinstance(tree, Matrix):
         if id(tree) not in seen:  # a tied head is the table
             seen.add(id(tree))
-            yield tree.name or at, tree
+            yield tree.name or at, Kept(tree.values, tree.format)
     elif isinstance(tree, np.ndarray):
-        yield at, tree
+        yield at, Kept(tree.reshape(1, -1), vectors, vector=True)
     elif isinstance(tree, tuple):
         for index, item in enumerate(tree):
-            yield from _stored(item, f"{at}.{index}", seen)
+            yield from _stored(item, f"{at}.{index}", vectors, seen)
     elif is_dataclass(tree) and not isinstance(tree, type):
         for field in fields(tree):
-            yield from _stored(getattr(tree, field.name), f"{at}.{field.name}" if at else field.name, seen)
+            yield from _stored(getattr(tree, field.name), f"{at}.{field.name}" if at else field.name, vectors, seen)
 
 
-def format_of(stored: Matrix | Floats) -> str:
-    return stored.format if isinstance(stored, Matrix) else "f32"
-
-
-def rows_of(stored: Matrix | Floats) -> NDArray[Any]:
-    """As stored; a vector is one row."""
-    return stored.values if isinstance(stored, Matrix) else stored.reshape(1, -1)
-
-
-def columns_of(stored: Matrix | Floats) -> int:
-    values, form = rows_of(stored), FORMATS.get(format_of(stored))
-    return int(values.shape[1]) if form is None else int(values.shape[1]) // form.bytes * form.block
-
-
-def floats(values: NDArray[Any], format: str) -> Floats:
-    """Stored rows as float32."""
-    values = np.ascontiguousarray(values)
-    if format in FORMATS:
-        return FORMATS[format].dequantize(values)
-    found: Floats = bfloat16.to_float32(values) if format == "bf16" else values.astype(np.float32, copy=False)
-    return found
-
-
-def compared(name: str, one: Matrix | Floats, other: Matrix | Floats) -> Fault | None:
+def compared(name: str, one: Kept, other: Kept) -> Fault | None:
     """The worst place of a tensor, if it is off by more than its format explains."""
-    first, second = rows_of(one), rows_of(other)
-    forms = format_of(one), format_of(other)
-    if first.shape[0] != second.shape[0] or columns_of(one) != columns_of(other):
+    if len(one.rows) != len(other.rows) or one.columns != other.columns:
         return Fault(name, 0, 0, float("inf"), float("inf"))
-    step = max(1, _WEIGHTS_AT_A_TIME // max(1, columns_of(one)))
+    step = max(1, _WEIGHTS_AT_A_TIME // max(1, one.columns))
     worst: Fault | None = None
-    for start in range(0, len(first), step):
-        left, right = first[start : start + step], second[start : start + step]
-        if forms[0] == forms[1] and left.tobytes() == right.tobytes():
+    for start in range(0, len(one.rows), step):
+        left, right = one.rows[start : start + step], other.rows[start : start + step]
+        if one.format == other.format and left.tobytes() == right.tobytes():
             continue
-        wanted, found = floats(left, forms[0]), floats(right, forms[1])
+        wanted, found = one.floats(start, start + step), other.floats(start, start + step)
         error = np.abs(wanted - found)
         error[~np.isfinite(error)] = np.inf
-        excess = error / allowed(wanted, forms[0], forms[1])
-        place = int(excess.argmax())
-        row, column = divmod(place, excess.shape[1])
+        excess = error / allowed(wanted, one.format, other.format)
+        row, column = divmod(int(excess.argmax()), excess.shape[1])
         if excess[row, column] > 1 and (worst is None or excess[row, column] > worst.excess):
             worst = Fault(name, start + row, column, float(error[row, column]), float(excess[row, column]))
     return worst
@@ -139,29 +141,24 @@ def allowed(w: Floats, before: str, after: str) -> Floats:
         plain: Floats = np.abs(w) * np.float32(_RELATIVE.get(after, _RELATIVE["f32"])) + floor
         return plain
     nearest = np.abs(w - form.dequantize(form.quantize(w)))
-    blocks = nearest.reshape(len(w), -1, form.block).max(axis=2)
-    scale = np.abs(w).reshape(len(w), -1, form.block).max(axis=2) * 2.0**-10  # that of blocks is float16
-    bound: Floats = np.repeat(_BLOCKS * blocks + scale, form.block, axis=1) + floor
+    blocks, peaks = (np.abs(each).reshape(len(w), -1, form.block).max(axis=2) for each in (nearest, w))
+    blocks = np.minimum(_BLOCKS * blocks + peaks * 2.0**-10, _WORST[after] * peaks)  # their scale is float16
+    bound: Floats = np.repeat(blocks, form.block, axis=1) + floor
     return bound
 
 
-def _types(step: str, pairs: list[tuple[str, Matrix | Floats, Matrix | Floats]]) -> Check:
-    """No matrix may have fewer bits than the step leaves; of a format that was asked for there must be some."""
-    found = sorted({format_of(other) for _, _, other in pairs if isinstance(other, Matrix)})
+def _types(step: str, pairs: list[tuple[str, Kept, Kept]]) -> Check:
+    """Nothing may have fewer bits than the step leaves; of a format that was asked for there must be some."""
+    found = sorted({other.format for _, _, other in pairs if not other.vector})
     for name, one, other in pairs:
-        leaves = format_of(one) if step in KEEPING else step
+        leaves = one.format if step in KEEPING or (one.vector and step in FORMATS) else step
         least = min(bits(leaves), 16.0) if step in ("merge", "train") else bits(leaves)  # those compute in float32
-        if bits(format_of(other)) < least:
-            return Check("types", False, f"{name} is {format_of(other)}, where {step} leaves {leaves}")
-    if step in FORMATS and step not in found and not _too_narrow(step, pairs):
+        if bits(other.format) < least:
+            return Check("types", False, f"{name} is {other.format}, where {step} leaves {leaves}")
+    rounded = step in FORMATS and any(one.columns % FORMATS[step].block == 0 for _, one, _ in pairs if not one.vector)
+    if rounded and step not in found:
         return Check("types", False, f"no matrix is {step}: they are {', '.join(found)}")
     return Check("types", True, ", ".join(found))
-
-
-def _too_narrow(step: str, pairs: list[tuple[str, Matrix | Floats, Matrix | Floats]]) -> bool:
-    """Whether no row of the model is a number of whole blocks, so that nothing could be rounded to them."""
-    block = FORMATS[step].block
-    return all(columns_of(one) % block for _, one, _ in pairs if isinstance(one, Matrix))
 
 
 def bits(format: str) -> float:

@@ -62,7 +62,9 @@ def export(
 
 def _tokenizer(loaded: checkpoint.Checkpoint, config: Mapping[str, Any]) -> dict[str, Value]:
     if loaded.tokenizer is None:
-        return _ids(config) | vocabulary(loaded.folder, config["vocab_size"])
+        ids = _ids(config)
+        eos = ids.get("tokenizer.ggml.eos_token_id")
+        return ids | vocabulary(loaded.folder, config["vocab_size"], eos)
     return {key: _typed(key, value) for key, value in loaded.tokenizer.items()}
 
 

@@ -11,18 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ownlm.errors import CorruptModel, UnsupportedModel
+from ownlm.errors import CorruptModel, NotFound, UnsupportedModel
 from ownlm.model.config import read_json
 from ownlm.model.gguf.types import Value
-from ownlm.tokenizer import pretokenizers, sentencepiece
+from ownlm.tokenizer import pretokenizers, sentencepiece, special, template_files
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 _NAMES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 Json = Mapping[str, Any]
 
 
-def vocabulary(folder: Path, size: int) -> dict[str, Value]:
-    """The keys for a model with ``size`` embeddings; ids that have no token are filled in as unused.
+def vocabulary(folder: Path, size: int, eos: Value | None = None) -> dict[str, Value]:
+    """The keys for a model with ``size`` embeddings; ids that have no token are filled in as unused. ``eos``: what
+    config.json says, for a tokenizer that names none.
 
     Raises UnsupportedModel for a tokenizer that GGUF cannot state, CorruptModel for one larger than the model.
     """
@@ -52,8 +53,9 @@ def vocabulary(folder: Path, size: int) -> dict[str, Value]:
     if scores is not None:
         more["scores"] = Value("f32", scores.value + [-1e4] * (size - len(scores.value)), array=True)
     more |= _named(settings, tokens) | _policies(settings)
+    more |= _ends(folder, more.get("eos_token_id", eos), tokens)
     keys = {"tokens": Value("str", tokens, array=True), "token_type": Value("i32", types, array=True), **more}
-    return {f"tokenizer.ggml.{key}": value for key, value in sorted(keys.items())} | _template(folder, settings)
+    return {f"tokenizer.ggml.{key}": value for key, value in sorted(keys.items())} | _templates(folder)
 
 
 def _optional(path: Path) -> dict[str, Any]:
@@ -176,9 +178,22 @@ def _policies(settings: Json) -> dict[str, Value]:
     }
 
 
-def _template(folder: Path, settings: Json) -> dict[str, Value]:
-    path = folder / "chat_template.jinja"
-    found = path.read_text("utf-8") if path.is_file() else settings.get("chat_template")
-    if isinstance(found, list):  # several by name: the default one
-        found = next((item.get("template") for item in found if item.get("name") == "default"), None)
-    return {"tokenizer.chat_template": Value("str", found)} if isinstance(found, str) else {}
+def _templates(folder: Path) -> dict[str, Value]:
+    """The default one under the key that every reader knows, others by name behind it."""
+    try:
+        found = template_files.of_folder(folder)
+    except NotFound:
+        return {}
+    key = "tokenizer.chat_template"
+    names = {name: key if name == "default" else f"{key}.{name}" for name in sorted(found)}
+    named = [name for name in names if name != "default"]
+    keys = {names[name]: Value("str", found[name]) for name in names}
+    return keys | ({"tokenizer.chat_templates": Value("str", named, array=True)} if named else {})
+
+
+def _ends(folder: Path, stated: Value | None, tokens: list[str]) -> dict[str, Value]:
+    """What ends a text beside the one token that GGUF calls so: it has room for the end of a turn and of a message."""
+    known = special.of_folder(folder).eos_ids - ({stated.value} if stated is not None else set())
+    ends = sorted(id_ for id_ in known if id_ < len(tokens))
+    names = ("eot", "eom") if stated is not None else ("eos", "eot", "eom")
+    return _ids(dict(zip(names, ends, strict=False)))
