@@ -25,14 +25,13 @@ def packed_attention(ops: TrainOps, q: Tensor, k: Tensor, v: Tensor, spec: Atten
     if plain and batch.mask is not None:
         return _flex(q, k, v, spec, batch.mask)
     # One split, not a slice a run: the backward pass of a slice fills a whole tensor with zeros.
+    runs = [run.length * run.count for run in batch.runs]
+    sequences = [run.length for run in batch.runs for _ in range(run.count)]
+    qs, ks, vs = (torch.split(part, runs if plain else sequences) for part in (q, k, v))
     if plain:
-        sizes = [run.length * run.count for run in batch.runs]
-        parts = zip(*(part.split(sizes) for part in (q, k, v)), batch.runs, strict=True)
-        out = [_causal(*each, spec, run.count) for *each, run in parts]
+        out = [_causal(a, b, c, spec, run.count) for a, b, c, run in zip(qs, ks, vs, batch.runs, strict=True)]
     else:
-        sizes = [run.length for run in batch.runs for _ in range(run.count)]
-        each_one = zip(*(part.split(sizes) for part in (q, k, v)), strict=True)
-        out = [ops.dense_attention(*each, spec) for each in each_one]
+        out = [ops.dense_attention(a, b, c, spec) for a, b, c in zip(qs, ks, vs, strict=True)]
     return out[0] if len(out) == 1 else torch.cat(out)
 
 
