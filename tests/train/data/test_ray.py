@@ -42,7 +42,7 @@ def test_the_same_shards(cluster: RayData, tmp_path: Path, monkeypatch: pytest.M
     made = build(given, tmp_path / "here", settings)
     build(given, tmp_path / "ray", replace(settings, bucket_bytes=9000), executor=cluster)
     assert files(tmp_path / "ray") == files(tmp_path / "here")
-    assert made.sources[1].duplicates_near > 10 and made.sources[1].duplicates_exact == 1
+    assert made.sources[1].duplicates_near > 10 and made.sources[1].duplicates_exact > 0
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -87,6 +87,7 @@ class RayData:
                     f"no Ray cluster at {address or 'auto'}: {reason}: start one, or give --ray-address"
                 ) from None
         ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.WARNING)  # else a line for each pass
 
     def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         if not items:
@@ -102,11 +103,15 @@ class RayData:
         rows = self._ray.data.range(len(items), override_num_blocks=len(items)).map(run).iter_rows()
         early: dict[int, Any] = {}
         wanted = 0
-        for row in rows:  # in whatever order they are done
-            early[int(row["rank"])] = row["outcome"]
-            while wanted in early:
-                yield outcome(early.pop(wanted))
-                wanted += 1
+        try:
+            for row in rows:  # in whatever order they are done
+                early[int(row["rank"])] = row["outcome"]
+                while wanted in early:
+                    yield outcome(early.pop(wanted))
+                    wanted += 1
+        except self._ray.exceptions.RayError as error:
+            lines = str(error).strip().splitlines()
+            raise OwnLMError(f"the Ray cluster gave up: {lines[-1] if lines else type(error).__name__}") from error
 
     def close(self) -> None:
         if self._started:
