@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from starter_clean import plain, rows
+from starter_clean import rows
 from starter_rows import Row, row
-from starter_sources import algorithms, small_programs, standard_library, translations
+from starter_sources import algorithms, standard_library, translations
 
 from ownlm.evals.held_out import held_out
+from ownlm.evals.mbpp_lines import FIRST_TRAINED_ON, cursor, document
+from ownlm.evals.movie_reviews import excerpt
 from ownlm.prompts import complete, sentiment, summarize, translate
-from ownlm.rag.sentences import sentences
 
-ENDING = 1_500
-"""Characters at the end of a review, where it says what it thinks; the measurement reads as many."""
 ABSTRACT = 1_600
-SENTENCE = 240
+SENTENCE = 220
 """Characters of a text to translate, at most."""
-CODE = 500
-"""Characters before the cursor."""
-_PIECE = re.compile(r"\w+|[^\w\s]|\s+")
+CODE = 400
+"""Characters of a piece of a file, of which a line is completed."""
 
 
-def opinions(data: Path) -> Iterator[Row]:
-    """Sentences of reviews, the ends of whole reviews, and what people praise and blame in things they bought."""
-    for name in ("sentiment/sentence_polarity_train", "sentiment/movie_reviews_train", "sentiment/pros_cons"):
-        for found in rows(data, name):
-            if not held_out(found["text"]):
-                text = ending(found["text"]) if name.endswith("reviews_train") else found["text"].strip()
-                yield row("sentiment", sentiment.PROMPT, sentiment.Sentiment(text), found["label"], [found["text"]])
-
-
-def ending(text: str, characters: int = ENDING) -> str:
-    """The last whole sentences.
-
-    >>> ending("It began well. It ended badly.", 20)
-    'It ended badly.'
-    """
-    text = plain(text)
-    starts = [start for start, _ in sentences(text) if len(text) - start <= characters]
-    return text[starts[0] :] if starts else text[-characters:]
+def opinions(name: str, data: Path) -> Iterator[Row]:
+    """Rows of a set that do not measure; of whole reviews the end, as the measurement reads them."""
+    for found in rows(data, name):
+        if not held_out(found["text"]):
+            text = excerpt(found["text"]) if name.endswith("reviews_train") else found["text"].strip()
+            yield row("sentiment", sentiment.PROMPT, sentiment.Sentiment(text), found["label"], [found["text"]])
 
 
 def sentences_in(language: str, data: Path) -> Iterator[Row]:
@@ -60,7 +45,7 @@ def summaries(data: Path) -> Iterator[Row]:
     """
     for found in rows(data, "summarization/scitldr_train"):
         source, scores = [sentence.strip() for sentence in found["source"]], found["rouge_scores"]
-        text = " ".join(source)
+        text = " ".join(found["source"])
         if len(scores) == len(source) and len(text) <= ABSTRACT:
             best = source[max(range(len(source)), key=scores.__getitem__)]
             yield row("summarize", summarize.PROMPT, summarize.Summarize(text), best, (text, *found["target"]))
@@ -69,25 +54,35 @@ def summaries(data: Path) -> Iterator[Row]:
 def lines(chance: random.Random, data: Path, each: int) -> Iterator[Row]:
     """Code up to a cursor, and the rest of its line: ``each`` cursors in a small program, more in a file.
 
-    A third of the cursors stand where a line begins, the others between its words.
+    Cursors stand where those of the measurement do.
     """
-    for texts, count in ((small_programs, each), (algorithms, each * 3), (standard_library, each * 9)):
-        for text in texts(data):
+    for found in rows(data, "code/mbpp"):
+        if found["task_id"] >= FIRST_TRAINED_ON:
+            yield from _cursors([document(found)], str(found["task_id"]), each)
+    for texts, count in ((algorithms, 3), (standard_library, 12)):
+        for number, text in enumerate(texts(data)):
             code = text.split("\n")
-            usable = [i for i, line in enumerate(code) if i > 2 and 8 <= len(line.strip()) <= 90]
-            for at in chance.sample(usable, min(count, len(usable))):
-                yield _line(chance, code, at)
+            starts = [chance.randrange(max(1, len(code) - 6)) for _ in range(each * count)]
+            yield from _cursors([piece(code, start) for start in starts], f"{texts.__name__} {number}", 1)
 
 
-def _line(chance: random.Random, code: list[str], at: int) -> Row:
-    line = code[at].rstrip()
-    before: list[str] = []
-    for earlier in reversed(code[:at]):
-        if sum(map(len, before)) + len(earlier) > CODE:
+def piece(code: list[str], start: int) -> str:
+    """Whole lines from a line on, up to ``CODE`` characters.
+
+    >>> piece(["a = 1", "b = 2"], 1)
+    'b = 2'
+    """
+    kept: list[str] = []
+    for line in code[start:]:
+        if kept and sum(map(len, kept)) + len(line) > CODE:
             break
-        before.insert(0, earlier)
-    indent = len(line) - len(line.lstrip())
-    cuts = [match.start() for match in _PIECE.finditer(line) if match.start() > indent and not match.group().isspace()]
-    cut = indent if not cuts or chance.random() < 1 / 3 else chance.choice(cuts)
-    shown = "\n".join([*before, line[:cut]])
-    return row("complete", complete.PROMPT, complete.Complete(shown), line[cut:].strip(), ["\n".join([*before, line])])
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def _cursors(texts: list[str], key: str, each: int) -> Iterator[Row]:
+    for number, text in enumerate(texts):
+        for more in range(each):
+            before, rest = cursor(text, f"{key} {number} {more}")
+            if 0 < len(rest.strip()) <= 100:
+                yield row("complete", complete.PROMPT, complete.Complete(before), rest.strip(), [text])

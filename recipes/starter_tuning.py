@@ -47,17 +47,18 @@ class Part:
 
 LARGE = 6
 PARTS = (
-    Part("squad", "CC BY-SA 4.0", "SQuAD 1.1 train", ("grounded_qa/squad_train",), 7_500),
-    Part("qed", "CC BY-SA 3.0", "QED, of Natural Questions", ("grounded_qa/qed_train",), 3_000),
-    Part("fairytales", "Apache-2.0", "FairytaleQA train", ("grounded_qa/fairytaleqa_train",), 1_500),
-    Part("covid", "Apache-2.0, articles CC BY", "COVID-QA", ("instruct/covid_qa_part",), 400),
-    Part("sentiment", "CC BY 4.0", "movie reviews, sentence polarity, pros and cons",
-         ("sentiment/sentence_polarity_train", "sentiment/movie_reviews_train", "sentiment/pros_cons"), 14_000),
-    Part("spanish", "CC0, English PSF", "Python documentation en-es", ("translation/python_docs_en_es",), 8_000),
-    Part("french", "CC0, English PSF", "Python documentation en-fr", ("translation/python_docs_en_fr",), 6_000),
+    Part("squad", "CC BY-SA 4.0", "SQuAD 1.1 train", ("grounded_qa/squad_train",), 4_200),
+    Part("qed", "CC BY-SA 3.0", "QED, of Natural Questions", ("grounded_qa/qed_train",), 1_200),
+    Part("fairytales", "Apache-2.0", "FairytaleQA train", ("grounded_qa/fairytaleqa_train",), 900),
+    Part("covid", "Apache-2.0, articles CC BY", "COVID-QA", ("instruct/covid_qa_part",), 200),
+    Part("sentences", "CC BY 4.0", "sentence polarity", ("sentiment/sentence_polarity_train",), 8_000),
+    Part("reviews", "CC BY 4.0", "movie reviews", ("sentiment/movie_reviews_train",), 900),
+    Part("products", "CC BY 4.0", "pros and cons of products", ("sentiment/pros_cons",), 2_000),
+    Part("spanish", "CC0, English PSF", "Python documentation en-es", ("translation/python_docs_en_es",), 3_600),
+    Part("french", "CC0, English PSF", "Python documentation en-fr", ("translation/python_docs_en_fr",), 2_800),
     Part("summaries", "Apache-2.0", "SciTLDR train", ("summarization/scitldr_train",), 2_000),
     Part("lines", "PSF, MIT, CC BY 4.0", "Python standard library, TheAlgorithms, MBPP 601-974",
-         ("code/mbpp", "pretrain/thealgorithms_python"), 7_000),
+         ("code/mbpp", "pretrain/thealgorithms_python"), 5_000),
     Part("chat", "Apache-2.0", "lines of this recipe, titles of SQuAD", ("grounded_qa/squad_train",), 1_500, 2),
 )  # fmt: skip
 
@@ -74,9 +75,9 @@ def made(part: Part, data: Path) -> Iterator[Row]:
     elif part.name == "lines":
         found = list(lines(chance, data, 4))
     else:
-        others = {"sentiment": lambda: opinions(data), "spanish": lambda: sentences_in("es", data),
+        others = {"spanish": lambda: sentences_in("es", data),
                   "french": lambda: sentences_in("fr", data), "summaries": lambda: summaries(data)}  # fmt: skip
-        found = list(others[part.name]())
+        found = list(others.get(part.name, lambda: opinions(part.needs[0], data))())
     chance.shuffle(found)
     yield from found
 
