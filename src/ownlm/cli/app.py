@@ -7,7 +7,22 @@ from typing import Annotated, cast
 import typer
 
 from ownlm import __version__
-from ownlm.cli import ask, chat, data, eval, export, index, ledger, models, quantize, serve, up
+from ownlm.cli import (
+    ask,
+    chat,
+    data,
+    eval,
+    eval_prompt,
+    eval_safety,
+    export,
+    index,
+    ledger,
+    models,
+    quantize,
+    serve,
+    train,
+    up,
+)
 from ownlm.cli.output import say
 
 # The base of what Typer raises for a wrong option, argument or command. Newer Typers carry their own copy
@@ -30,8 +45,11 @@ app.command(name="ask")(ask.ask)
 app.command(name="chat")(chat.chat)
 app.add_typer(index.app, name="index")
 app.add_typer(ledger.app, name="ledger")
+eval.app.command(name="prompt")(eval_prompt.prompt)
+eval.app.command(name="safety")(eval_safety.safety)
 app.add_typer(eval.app, name="eval")
 app.add_typer(data.app, name="data")
+app.command(name="train")(train.train)
 app.command(name="quantize")(quantize.quantize)
 app.command(name="export")(export.export)
 app.command(name="pull")(models.pull)
