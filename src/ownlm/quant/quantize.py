@@ -18,13 +18,12 @@ from ownlm.errors import CorruptModel, InvalidSetting
 from ownlm.files import atomic_write
 from ownlm.formats import FORMATS
 from ownlm.model import beside, checkpoint
-from ownlm.model.block_policy import OUTER, format_of
+from ownlm.model.block_policy import OUTER, format_of, is_turned
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.gguf.export import export
 from ownlm.model.safetensors import Tensor
 
 TARGETS = ("q8_0", "q4_0")
-_TURNED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
 
 def quantize(source: Path, target: Path, to: str) -> None:
@@ -87,23 +86,13 @@ def spilled(tensor: Tensor, spill: IO[bytes]) -> Tensor:
     return Tensor(tensor.name, tensor.dtype, array, tensor.format)
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """The way back of ``quantized``: numbers, in the checkpoint's own order; others as they are."""
-    if not tensor.format:
-        return tensor
-    weights = tensor.float32()
-    if len(weights.shape) == 3 or tensor.name.endswith(_TURNED):
-        weights = np.ascontiguousarray(weights.swapaxes(-1, -2))
-    return Tensor(tensor.name, "F32", weights)
-
-
 def quantized(tensor: Tensor, to: str) -> Tensor:
     """A tensor of a checkpoint as it is stored afterwards; rows of blocks even where the checkpoint has columns."""
     name = tensor.name
     weights = tensor.float32()
     if len(tensor.shape) < 2:
         return Tensor(name, "F32", weights)
-    if len(weights.shape) == 3 or name.endswith(_TURNED):  # gpt-oss's experts, GPT-2's projections: [.., in, out]
+    if is_turned(name, weights.ndim):
         weights = np.ascontiguousarray(weights.swapaxes(-1, -2))
     form = format_of(name, weights.shape[-1], to)
     if not form:
