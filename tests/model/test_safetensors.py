@@ -172,6 +172,12 @@ def test_an_absurd_header_length_is_refused_without_allocating(tmp_path: Path, l
         safetensors.read(raw(tmp_path / "long", {"a": ENTRY}, bytes(8), length))
 
 
+def test_metadata_may_be_null(tmp_path: Path) -> None:
+    found = safetensors.read(raw(tmp_path / "null", {"__metadata__": None, "a": ENTRY}, bytes(8)))
+    assert found.metadata == {}
+    assert found.tensors["a"].array.tolist() == [0, 0]
+
+
 def test_no_file_and_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="not there"):
         safetensors.read(tmp_path / "none")

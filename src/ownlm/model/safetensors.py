@@ -116,7 +116,7 @@ def read(path: Path, *, verify: bool = True) -> TensorFile:
         raise _corrupt(path, f"its header claims {length} bytes of {size - 8}")
     head = mapped[8 : 8 + length]
     header = _parse(path, head)
-    metadata = _metadata(path, header.pop("__metadata__", {}))
+    metadata = _metadata(path, header.pop("__metadata__", None))
     tensors = _tensors(path, header, mapped, 8 + length)
     checksum = metadata.get("sha256")
     if (checksum is None) != (metadata.get("checksum") is None):
@@ -194,6 +194,8 @@ def _parse(path: Path, head: bytes) -> dict[str, Any]:
 
 
 def _metadata(path: Path, found: object) -> dict[str, str]:
+    if found is None:  # some write null
+        return {}
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise _corrupt(path, "its metadata is not text")
     return found
