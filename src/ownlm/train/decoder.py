@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from ownlm.errors import InvalidSetting
 from ownlm.model import checkpoint
 from ownlm.model import decoder as forward
+from ownlm.model.block_policy import plain
 from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.decoder_weights import blank_params, decoder_params
@@ -25,6 +26,7 @@ from ownlm.train.attention import block_mask
 from ownlm.train.batch import TrainBatch
 from ownlm.train.modules import Glu, Leaves, Projection, Stack, Table, storable
 from ownlm.train.ops import Hidden, TrainOps
+from ownlm.train.shape import flops_per_token
 
 BLANK = ("qwen3", "llama", "qwen2", "mistral", "ownlm")
 """Families that a new model can be of."""
@@ -159,11 +161,8 @@ class Decoder(nn.Module):
         return sum(int(np.prod(tensor.weights_shape)) for tensor in self.stored.values())
 
     def flops_per_token(self, length: int) -> float:
-        """Operations that training spends on a token of a text of ``length`` tokens: see ``Shape.flops_per_token``."""
-        config = self.config
-        multiplied = sum(math.prod(part.shape) for parts in self.projections().values() for part in parts)
-        multiplied += config.vocab_size * config.hidden_size
-        return 6.0 * multiplied + 12 * len(config.layers) * config.num_attention_heads * config.head_dim * length
+        """Operations that training spends on a token of a text of ``length`` tokens: see ``shape.flops_per_token``."""
+        return float(flops_per_token(self.config, length))
 
 
 def _register(owner: nn.Module, name: str, value: Any) -> None:
@@ -184,4 +183,4 @@ def _copy(tensor: Stored, frozen: bool) -> Stored:
     """Writable; as it is stored if frozen, and float32 otherwise."""
     if frozen or (not tensor.format and tensor.dtype not in ("F16", "BF16", "F64")):
         return Stored(tensor.name, tensor.dtype, np.array(tensor.array), tensor.format)
-    return Stored(tensor.name, "F32", np.array(tensor.float32()))
+    return Stored(tensor.name, "F32", np.array(plain(tensor).float32()))
