@@ -61,9 +61,9 @@ def _task(name: str, help: str) -> None:
         from ownlm.evals.results import check_writable, update
 
         folder, task = data_folder(data), load_task(name)
-        for path in (out, answers):
+        for setting, path in (("--out", out), ("--answers", answers)):
             if path is not None:
-                check_writable(path)
+                check_writable(setting, path)
         task.drawn(folder, limit)  # what is wrong with the data is told before a model is loaded
         with opened(model, ops) as llm, _writer(answers) as on_answer:
             found = measured(name, llm, folder, limit, on_answer)
@@ -93,11 +93,13 @@ def starter(model: Model = None, out: Out = None, data: Data = None, json: Json 
 
     folder = data_folder(data)
     tasks = {name: load_task(name) for name in TASKS}
+    if out is not None:
+        check_writable("--out", out)
+    for task in tasks.values():  # what is wrong with the data is told before a model is loaded
+        task.drawn(folder, task.starter)
     with opened(model, ops) as llm:
         path = out or results_path(llm.path or Path(llm.name))
-        check_writable(path)
-        for task in tasks.values():
-            task.drawn(folder, task.starter)
+        check_writable("--out", path)
         found = {name: measured(name, llm, folder, task.starter) for name, task in tasks.items()}
         earned, why = earns_ask(found["squad2"])
         content = {name: result.json() for name, result in found.items()}
@@ -114,11 +116,12 @@ def starter(model: Model = None, out: Out = None, data: Data = None, json: Json 
 @contextmanager
 def opened(model: str | None, ops: str = "native") -> Iterator[LLM]:
     """A model by its name; without one, the model that ships. Its remarks are shown."""
+    from ownlm import hub
     from ownlm.cli.models import pull_progress
     from ownlm.engine.llm import LLM
 
     with pull_progress() as progress:
-        llm = LLM(model or _shipped(), ops=ops, on_progress=progress)
+        llm = LLM(model or hub.starter(), ops=ops, on_progress=progress)
     with llm:
         for remark in llm.notes:
             note(f"note: {remark}")
@@ -141,28 +144,22 @@ def measured(name: str, llm: LLM, folder: Path, limit: int | None, on_answer: On
     return found
 
 
-def _shipped() -> str:
-    from ownlm import hub
-    from ownlm.errors import InvalidSetting
-
-    for name in hub.shipped():
-        if name.startswith("starter"):
-            return name
-    raise InvalidSetting("--model", None, "no model that writes ships with this installation: give one")
-
-
 @contextmanager
 def _writer(path: Path | None) -> Iterator[Callable[[Any, str, Any], None] | None]:
     """Lines of JSON, complete or not there."""
     if path is None:
         yield None
         return
+    from ownlm.evals.results import unwritable
     from ownlm.files import atomic_write
 
-    with atomic_write(path) as file:
+    try:
+        with atomic_write(path) as file:
 
-        def write(sample: Any, answer: str, score: Any) -> None:
-            line = {"id": sample.id, "answer": answer, "references": sample.references, "score": score}
-            file.write(codec.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+            def write(sample: Any, answer: str, score: Any) -> None:
+                line = {"id": sample.id, "answer": answer, "references": sample.references, "score": score}
+                file.write(codec.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
-        yield write
+            yield write
+    except OSError as error:
+        raise unwritable("--answers", path, error) from error

@@ -49,10 +49,10 @@ def safety(
     sampling = Sampling(samples, tokens, seed=seed)
     secrets = planted.read(canaries) if canaries is not None else []
     if out is not None:
-        check_writable(out)
+        check_writable("--out", out)
     with opened(model, ops) as llm:
         path = out or results_path(llm.path or Path(llm.name))
-        check_writable(path)
+        check_writable("--out", path)
         with counting("safety") as progress:
             found = measure(llm, sampling, corpus=corpus or (), canaries=secrets, on_progress=progress)
         whole: dict[str, Any] = update(path, "safety", found, model=llm.name, fingerprint=llm.fingerprint)

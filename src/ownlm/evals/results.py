@@ -9,7 +9,7 @@ Neither dates nor times stand in it, so that the same weights give the same file
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,24 @@ def results_path(model: Path) -> Path:
     return model / "evals.json" if model.is_dir() else model.with_suffix(".evals.json")
 
 
-def check_writable(path: Path) -> None:
+def check_writable(setting: str, path: Path) -> None:
     """Raise InvalidSetting, before anything is measured, where ``path`` cannot be written."""
-    folder = path.parent
+    folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InvalidSetting("--out", str(path), "it cannot be written there: give a file in a folder of yours")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(setting, path, error) from None
+
+
+def unwritable(setting: str, path: Path, error: OSError) -> InvalidSetting:
+    """For people, why a file cannot be written."""
+    said = (error.strerror or str(error)).lower()
+    return InvalidSetting(setting, str(path), f"it cannot be written ({said}): give a file in a folder of yours")
 
 
 def update(path: Path, section: str, value: Any, *, model: str, fingerprint: str) -> dict[str, Any]:
@@ -47,8 +58,7 @@ def update(path: Path, section: str, value: Any, *, model: str, fingerprint: str
         with atomic_write(path) as file:
             file.write((json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
     except OSError as error:
-        said = (error.strerror or str(error)).lower()
-        raise InvalidSetting("--out", str(path), f"it cannot be written ({said}): give another file") from None
+        raise unwritable("--out", path, error) from None
     return content
 
 
