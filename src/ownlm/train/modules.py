@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ownlm.formats import FORMATS, bfloat16
+from ownlm.formats import FORMATS
 from ownlm.model.params import EmbeddingWeight, GluWeight, Leaf, LinearWeight, Matrix, NormWeight, RMSNormWeight
 from ownlm.train.blocks import PLAIN, dense, frozen_linear
 
@@ -194,8 +194,9 @@ def values_of(matrix: Matrix) -> Tensor:
 
 def put(value: Tensor, where: NDArray[Any]) -> None:
     """Write a tensor's values over an array's (bfloat16 where the array holds its bits)."""
-    full = value.detach().float().cpu().numpy()
-    where[...] = bfloat16.from_float32(full) if where.dtype == np.uint16 else full
+    halves = where.dtype == np.uint16
+    target = torch.from_numpy(where.view(np.int16)).view(torch.bfloat16) if halves else torch.from_numpy(where)
+    target.copy_(value.detach())
 
 
 def storable(module: nn.Module) -> Iterator[Projection | Rms | Norm]:

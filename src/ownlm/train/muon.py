@@ -26,9 +26,14 @@ def orthogonal(matrices: Tensor) -> Tensor:
     return x.transpose(1, 2) if tall else x
 
 
-def direction(gradients: Tensor, momenta: Tensor) -> Tensor:
-    """[n, N, K]: the step to be subtracted, times the learning rate; ``momenta`` is updated in place (Nesterov)."""
+def mixed(gradients: Tensor, momenta: Tensor) -> Tensor:
+    """What a step is made of: gradients and their momenta, which are updated in place (Nesterov)."""
     momenta.lerp_(gradients, 1 - MOMENTUM)
-    rows, columns = gradients.shape[1:]
+    return gradients.lerp(momenta, MOMENTUM)
+
+
+def direction(matrices: Tensor) -> Tensor:
+    """[n, N, K]: the steps to be subtracted, times the learning rate, of ``mixed`` matrices."""
+    rows, columns = matrices.shape[1:]
     scale: float = max(1.0, rows / columns) ** 0.5
-    return orthogonal(gradients.lerp(momenta, MOMENTUM)) * scale
+    return orthogonal(matrices) * scale

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ownlm.train import muon
 from ownlm.train.dial import LearningRates
+from ownlm.train.distributed import local, of_whole
 
 Role = Literal["matrices", "embeddings", "value_embeddings", "head", "gains", "adapters"]
 BETAS = (0.9, 0.95)
@@ -94,27 +95,28 @@ class Optimizer(torch.optim.Optimizer):
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
             by_shape[parameter.shape].append(parameter)
         for same in by_shape.values():
-            gradients = torch.stack([_grad(parameter) for parameter in same])
-            momenta = torch.stack([self.state[parameter]["momentum"] for parameter in same])
-            steps = muon.direction(gradients, momenta)
-            for parameter, momentum, step in zip(same, momenta, steps, strict=True):
-                self.state[parameter]["momentum"].copy_(momentum)
-                _move(parameter, step, rate, decay)
+            momenta = [local(self.state[parameter]["momentum"]) for parameter in same]
+            stacked = torch.stack(momenta)
+            wanted = muon.mixed(torch.stack([local(_grad(parameter)) for parameter in same]), stacked)
+            steps = of_whole(muon.direction, wanted, same[0])
+            for parameter, momentum, kept, step in zip(same, momenta, stacked, steps, strict=True):
+                momentum.copy_(kept)
+                _move(local(parameter), step, rate, decay)
 
     def _adamw(self, members: list[nn.Parameter], rate: float, decay: float) -> None:
         first, second = BETAS
         for parameter in members:
-            state, gradient = self.state[parameter], _grad(parameter).float()
+            state, gradient = self.state[parameter], local(_grad(parameter)).float()
             if "mean" not in state:
                 state["step"] = torch.zeros(())
-                state["mean"] = torch.zeros_like(gradient)
-                state["square"] = torch.zeros_like(gradient)
+                state["mean"] = torch.zeros_like(parameter, dtype=torch.float32)
+                state["square"] = torch.zeros_like(parameter, dtype=torch.float32)
             state["step"] += 1
-            count = int(state["step"])
-            state["mean"].lerp_(gradient, 1 - first)
-            state["square"].lerp_(gradient.square(), 1 - second)
-            scale = (state["square"] / (1 - second**count)).sqrt_().add_(EPSILON)
-            _move(parameter, state["mean"] / (1 - first**count) / scale, rate, decay)
+            count, mean, square = int(state["step"]), local(state["mean"]), local(state["square"])
+            mean.lerp_(gradient, 1 - first)
+            square.lerp_(gradient.square(), 1 - second)
+            scale = (square / (1 - second**count)).sqrt_().add_(EPSILON)
+            _move(local(parameter), mean / (1 - first**count) / scale, rate, decay)
 
 
 def _grad(parameter: nn.Parameter) -> Tensor:
@@ -122,7 +124,7 @@ def _grad(parameter: nn.Parameter) -> Tensor:
     return parameter.grad
 
 
-def _move(parameter: nn.Parameter, step: Tensor, rate: float, decay: float) -> None:
+def _move(parameter: Tensor, step: Tensor, rate: float, decay: float) -> None:
     if decay:
         step = step + decay * parameter * (step * parameter > 0)
     parameter.add_(step.to(parameter.dtype), alpha=-rate)

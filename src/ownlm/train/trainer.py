@@ -18,6 +18,7 @@ from torch import Tensor
 from ownlm.errors import Diverged, OtherRecipe
 from ownlm.train import folder as folders
 from ownlm.train.decoder import Decoder
+from ownlm.train.distributed import World, alone, joined, local, whole
 from ownlm.train.hooks import Hook
 from ownlm.train.losses import Loss, LossSum
 from ownlm.train.optim import Optimizer
@@ -25,7 +26,7 @@ from ownlm.train.precision import chosen
 from ownlm.train.recipe import Base, Recipe
 from ownlm.train.rows import Feed, in_order
 from ownlm.train.run_facts import RunFacts
-from ownlm.train.state import FLAT, Checkpoints, State
+from ownlm.train.state import FLAT, Checkpoints, State, weights
 
 MICRO_TOKENS = 8192
 """Tokens computed together where the recipe leaves it open: enough to keep a processor busy, little memory."""
@@ -37,20 +38,30 @@ Sample = Callable[[Decoder], str]
 class Trainer:
     """A run in the folder ``out``, new or resumed."""
 
-    def __init__(self, recipe: Recipe, out: Path, *, hooks: Sequence[Hook] = (), sample: Sample | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        *,
+        hooks: Sequence[Hook] = (),
+        sample: Sample | None = None,
+        world: World | None = None,
+    ) -> None:
         if recipe.threads is not None:
             torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
-        self.recipe, self.out, self.hooks, self.sample = recipe, out, list(hooks), sample
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.world = world = world or alone()
+        self.recipe, self.out, self.sample = recipe, out, sample
+        self.hooks = list(hooks) if world.leads else []
+        self.device = world.device
         tokenizer = recipe.model.path if isinstance(recipe.model, Base) else recipe.model.tokenizer
-        self.data = recipe.data.open(tokenizer, recipe.length, out / "data")
+        with world.leader_first():  # it may fill the cache
+            self.data = recipe.data.open(tokenizer, recipe.length, out / "data")
+        micro = recipe.micro or max(1, MICRO_TOKENS // recipe.length)
+        self.feed = Feed(self.data.train, recipe.batch, micro, recipe.seed, world.size, world.rank)
         self.model = self._model()
-        self.feed = Feed(
-            self.data.train, recipe.batch, recipe.micro or max(1, MICRO_TOKENS // recipe.length), recipe.seed
-        )
         self.optimizer = Optimizer(self.model.named_parameters(), recipe.optimizer)
-        self.checkpoints = Checkpoints(out / "checkpoints", recipe.keep)
+        self.checkpoints = Checkpoints(out / "checkpoints", recipe.keep, world)
         self.step = self.tokens = 0
         self.seconds = 0.0
         self.average: dict[str, Tensor] | None = None
@@ -58,7 +69,7 @@ class Trainer:
         self.rounded = False
         self._recent = deque[float](maxlen=20)
         resumed = self._resume()
-        self.dtype = getattr(torch, resumed.dtype) if resumed else chosen(recipe.precision, self.device)
+        self.dtype = getattr(torch, resumed.dtype) if resumed else self._precision()
         self._compute: Loss = torch.compile(recipe.loss, dynamic=True) if recipe.compile else recipe.loss
 
     def _model(self) -> Decoder:
@@ -70,20 +81,26 @@ class Trainer:
         if recipe.tuning is not None:
             recipe.tuning.apply(model)
         model.recompute = recipe.recompute
-        return model.place(self.device)
+        model.place(self.device)
+        self.world.shard(model)
+        return model
+
+    def _precision(self) -> torch.dtype:
+        halves = chosen(self.recipe.precision, self.device) == torch.bfloat16
+        return torch.bfloat16 if self.world.of_leader(halves) else torch.float32
 
     def _resume(self) -> State | None:
         kept = self.checkpoints.list()
         if not kept:
             return None
-        state = self.checkpoints.load(kept[-1])
+        state = self.checkpoints.load(kept[-1], self.model, self.optimizer)
         if changed := self.recipe.changes(state.recipe):
             raise OtherRecipe(self.out, changed)
-        flat = self.checkpoints.folder / FLAT
+        flat = self.checkpoints.flat()
         old = state.recipe["schedule"]
         longer = (self.recipe.schedule.steps, self.recipe.schedule.minutes) != (old["steps"], old["minutes"])
-        if longer and flat.is_file() and self.recipe.schedule.is_flat(state.step, state.seconds):
-            state = self.checkpoints.load(flat)
+        if longer and flat is not None and self.recipe.schedule.is_flat(state.step, state.seconds):
+            state = self.checkpoints.load(flat, self.model, self.optimizer)
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(state.optimizer)
         self.step, self.seconds, self.tokens = state.step, state.seconds, state.tokens
@@ -103,6 +120,7 @@ class Trainer:
             recipe=recipe.to_json(),
             first_step=self.step,
             device=self.device.type,
+            processes=self.world.size,
             precision=str(self.dtype).removeprefix("torch."),
             **more,
         )
@@ -116,7 +134,9 @@ class Trainer:
         self._round_when_due()
         factor = recipe.schedule.factor(self.step, self.seconds)
         total, count, tokens, more = 0.0, 0, 0, dict[str, float]()
-        for batch in self.feed.batches(self.step):
+        batches = self.feed.batches(self.step)
+        for part, batch in enumerate(batches, 1):
+            self.world.sync_gradients(self.model, part == len(batches))
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 found: LossSum = self._compute(self.model, batch.to(self.device))
             found.sum.backward()  # type: ignore[no-untyped-call]
@@ -125,9 +145,11 @@ class Trainer:
             tokens += len(batch.ids)
             for name, value in found.metrics.items():
                 more[name] = more.get(name, 0.0) + value
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        torch._foreach_div_(gradients, max(1, count))
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimizer.clip).item()
+        sums = self.world.sums({"loss": total, "count": count, "tokens": tokens, **more})
+        total, count, tokens = sums.pop("loss"), int(sums.pop("count")), int(sums.pop("tokens"))
+        gradients = [local(parameter.grad) for parameter in self.model.parameters() if parameter.grad is not None]
+        torch._foreach_div_(gradients, max(1, count) / self.world.size)  # several processes give their mean
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimizer.clip)).item()
         loss = total / max(1, count)
         self._check(loss, norm)
         self.optimizer.set_factor(factor)
@@ -136,7 +158,7 @@ class Trainer:
         self._follow()
         self.step += 1
         self.tokens += tokens
-        taken = time.perf_counter() - began
+        taken = self.world.of_leader(time.perf_counter() - began)
         self.seconds += taken
         return {
             "step": self.step,
@@ -146,7 +168,7 @@ class Trainer:
             "tokens": self.tokens,
             "seconds": taken,
             "tokens_per_second": tokens / taken,
-            **{name: value / max(1, count) for name, value in more.items()},
+            **{name: value / max(1, count) for name, value in sums.items()},
         }
 
     def measure(self) -> dict[str, Any]:
@@ -154,13 +176,16 @@ class Trainer:
         if self.data.valid is None:
             return {}
         total, count = 0.0, 0
+        batches = in_order(self.data.valid, self.feed.micro, self.recipe.measured_rows)
         with self.averaged(), torch.no_grad():
-            for batch in in_order(self.data.valid, self.feed.micro, self.recipe.measured_rows):
+            for batch, counts in self.world.dealt(batches):
                 with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                     found = self.recipe.loss(self.model, batch.to(self.device))
-                total += found.sum.item()
-                count += found.count
-        loss = total / max(1, count)
+                if counts:
+                    total += found.sum.item()
+                    count += found.count
+        sums = self.world.sums({"loss": total, "count": count})
+        loss = sums["loss"] / max(1, sums["count"])
         measured: dict[str, Any] = {"valid_loss": loss}
         if self.data.tokens_per_byte is not None:
             measured["valid_bits_per_byte"] = loss / math.log(2) * self.data.tokens_per_byte
@@ -212,8 +237,10 @@ class Trainer:
         """The model as a folder that everything else reads."""
         base = self.recipe.model
         source = base.path if isinstance(base, Base) else base.tokenizer
-        with self.averaged():
-            folders.write(self.model, source, target, self.recipe)
+        with self.averaged(), self.world.gathered(self.model):
+            if self.world.leads:
+                folders.write(self.model, source, target, self.recipe)
+        self.world.wait()
 
     def state(self) -> State:
         """Everything that the next step depends on."""
@@ -222,7 +249,7 @@ class Trainer:
             seconds=self.seconds,
             tokens=self.tokens,
             recipe=self.recipe.to_json(),
-            model=self.model.state_dict(),
+            model=weights(self.model),
             optimizer=self.optimizer.state_dict(),
             average=self.average,
             first_loss=self.first_loss,
@@ -234,12 +261,14 @@ class Trainer:
         """Within, the model has the averaged weights, if there are such."""
         if self.average is None:
             yield
+            self.world.scatter(self.model)
             return
         kept = {name: parameter.detach().clone() for name, parameter in self._trained()}
         try:
             self._put(self.average)
             yield
         finally:
+            self.world.scatter(self.model)
             self._put(kept)
 
     def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
@@ -286,7 +315,8 @@ def train(recipe: Recipe, out: Path, *, hooks: Sequence[Hook] = (), sample: Samp
 
     Raises InvalidSetting, InvalidData, OtherRecipe, Diverged, DiskFull; checkpoints written before are kept.
     """
-    return Trainer(recipe, out, hooks=hooks, sample=sample).run()
+    with joined() as world:
+        return Trainer(recipe, out, hooks=hooks, sample=sample, world=world).run()
 
 
 def peak_memory(device: torch.device) -> int:
