@@ -59,7 +59,7 @@ def test_a_copy_passes(model: Path, tmp_path: Path) -> None:
     assert faults(model, copied(model, tmp_path / "c")) == {}
 
 
-@pytest.mark.parametrize(("old", "new"), [("assistant\\n", "assistant"), ("<|im_end|>", "<|im_end|> ")])
+@pytest.mark.parametrize(("old", "new"), [("assistant\n", "assistant"), ("<|im_end|>", "<|im_end|> ")])
 def test_a_changed_template(model: Path, tmp_path: Path, old: str, new: str) -> None:
     candidate = copied(model, tmp_path / "c")
     path = candidate / "chat_template.jinja"

@@ -26,6 +26,9 @@ def export(
     dtype: Annotated[
         str | None, typer.Option("--dtype", help="Keep matrices in f32, f16 or bf16. Default: as they are.")
     ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="Merge this adapter (a folder of PEFT or MLX) into MODEL first.")
+    ] = None,
     text: Annotated[
         Path | None, typer.Option("--text", help="Compare on this text, not on the one that ships.")
     ] = None,
@@ -36,6 +39,7 @@ def export(
     template, special tokens, settings, every weight, and logits. If something is another, nothing is written.
     """
     from ownlm import hub
+    from ownlm.cli.eval_table import counting
     from ownlm.publish import steps
     from ownlm.publish.parity import SHIPPED_TEXT
 
@@ -43,7 +47,11 @@ def export(
     name = str(text) if text else SHIPPED_TEXT
     source = hub.resolve(model)
     note(f"writing {target}, and comparing it with {model}")
-    report = steps.export(source, target, form=form, to=quantize, dtype=dtype, text=sample, text_name=name)
+    with counting("comparing") as progress:
+        report = steps.export(
+            source, target, form=form, to=quantize, dtype=dtype, adapter=adapter,
+            text=sample, text_name=name, on_progress=progress,
+        )  # fmt: skip
     say(str(target))
     for line in parity_lines(report):
         say(line)

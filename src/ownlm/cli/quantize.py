@@ -32,6 +32,7 @@ def quantize(
     `ownlm show` prints both. A model that changed otherwise is not written.
     """
     from ownlm import hub
+    from ownlm.cli.eval_table import counting
     from ownlm.errors import InvalidSetting
     from ownlm.publish import steps
     from ownlm.publish.parity import SHIPPED_TEXT
@@ -47,7 +48,8 @@ def quantize(
     target = out or hub.models_home() / f"{stem}-{to}{suffix}"
     note(f"quantizing {model} to {to}, and reading a text with both, to measure what was lost")
     name = str(text) if text else SHIPPED_TEXT
-    receipt, report = steps.quantize(source, target, to, text=sample, text_name=name)
+    with counting("comparing") as progress:
+        receipt, report = steps.quantize(source, target, to, text=sample, text_name=name, on_progress=progress)
     say(str(target))
     say(f"  weights      {size(receipt.bytes_before)} -> {size(receipt.bytes_after)}")
     say(f"  mean KL      {receipt.mean_kl:.4f} nats a token, over {receipt.tokens:,} tokens of {receipt.text}")

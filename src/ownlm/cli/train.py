@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ownlm.cli.export import parity_lines
 from ownlm.cli.output import note, say
 
 
@@ -29,8 +30,10 @@ def train(
     """Train a model from text, or go on with a run that was stopped.
 
     Prints the folder of the finished model, which chat, serve, quantize and export take. RUN/report.html shows the run
-    while it goes on. Killed at any moment, the same command resumes it, to the same losses.
+    while it goes on. Killed at any moment, the same command resumes it, to the same losses. At the end the model in
+    the folder, as it is served, is compared with the trainer's: if it is another, it is moved aside.
     """
+    from ownlm.publish.runs import judge
     from ownlm.train.hooks import Hook, TensorBoard, Trackio
     from ownlm.train.metrics import MetricsFile
     from ownlm.train.progress import ProgressLine
@@ -46,8 +49,12 @@ def train(
     if trackio is not None:
         hooks.append(Trackio(trackio))
     note(f"{made.name}: preparing {folder}")
-    result = Trainer(made, folder, hooks=hooks).run()
+    trainer = Trainer(made, folder, hooks=hooks)
+    result = trainer.run()
+    report = judge(trainer)
     say(str(folder / "model"))
     if result["valid_bits_per_byte"] is not None:
         say(f"  bits per byte  {result['valid_bits_per_byte']:.3f} on text that was set aside")
+    for line in parity_lines(report) if report else []:
+        say(line)
     say(f"  report         {folder / 'report.html'}")
