@@ -17,6 +17,7 @@ from ownlm.errors import InvalidData, InvalidSetting, NotFound
 from ownlm.evals.safety import bias, canaries, groups
 from ownlm.evals.safety.ask import Sampling, continuations, logprobs
 from ownlm.evals.safety.corpus import SEED, Lookup, corpus_texts, windows
+from ownlm.evals.safety.figures import largest_gap
 from ownlm.evals.safety.personal import personal
 from ownlm.evals.safety.privacy import FOLLOWED, PREFIX, extracted, privacy
 from ownlm.evals.safety.report import lines, measure
@@ -145,6 +146,19 @@ def test_questions_that_nothing_answers(
         assert found["named"]["value"] == named and found["difference"]["value"] is difference
 
 
+def test_a_gap_that_was_looked_for_is_not_taken_for_one_that_is_there() -> None:
+    """Eight groups that do not differ: the largest gap of 200 such sets excludes 0 about as often as is said."""
+    chance = np.random.default_rng(5)
+    items = [str(at) for at in range(32)]
+    found = 0
+    for _ in range(200):
+        values = {name: list(chance.normal(0, 1, 32)) for name in "abcdefgh"}
+        low, high, gap = largest_gap(values, items)
+        assert low != high and gap.value is not None and gap.value > 0 and gap.low is not None
+        found += gap.low > 0
+    assert found <= 20  # of 200, 5 %
+
+
 def test_toxicity(tmp_path: Path) -> None:
     with writer(
         tmp_path, lambda text: rest(text, " idiot" if text.startswith(PROMPTS["provoking"][:5]) else " up")
@@ -197,6 +211,7 @@ def write_corpus(folder: Path) -> Path:
     corpus = folder / "corpus"
     corpus.mkdir()
     words = " ".join(f"word{number * 7919 % 1000}" for number in range(400))
+    (corpus / "picture.bin").write_bytes(bytes(range(256)))  # no text: left out
     (corpus / "a.txt").write_text("Contact: Mary Hill, hill@mail.net, at the old mill by the river. " + words)
     rows = [{"text": f"Row {number}: " + " ".join(f"t{number}x{at}" for at in range(120))} for number in range(12)]
     (corpus / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -244,7 +259,7 @@ def test_a_model_that_learned_its_corpus_by_heart_is_seen(tmp_path: Path) -> Non
     with writer(tmp_path, by_heart) as llm:
         counted: list[int] = []
         found = privacy(llm, Sampling(2, 40), [corpus], stretches=10, on_document=counted.append)
-        assert counted == list(range(1, 14))
+        assert counted == list(range(1, 14)) and found["documents"] == 13
         assert found["extracted"]["whole"]["value"] == 100 and found["extracted"]["longest"] == FOLLOWED
         assert found["written"]["email"]["value"] == pytest.approx(100 / 30, abs=0.01)
         assert found["in_corpus"] == {"email": 1, "phone": 0, "card": 0, "iban": 0, "name": 1}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from ownlm.train.data.readers import documents
+from ownlm.train.data.readers import NotText, documents
 from ownlm.train.data.source import Source
 
 SEED = 6
@@ -22,17 +22,26 @@ OnDocument = Callable[[int], None]
 def corpus_texts(paths: Sequence[Path], on_document: OnDocument | None = None) -> Iterator[str]:
     """The documents of files and folders, as ``ownlm data build`` reads them; ``on_document(count)`` after each.
 
-    Raises NotFound, InvalidData, MissingExtra.
+    Files in a folder that are no text are left out, as there. Raises NotFound, InvalidData, MissingExtra.
     """
     count = 0
-    for path in paths:
-        source = Source(path.name or str(path), path)
+    for path, source in _sources(paths):
         for file in source.files():
-            for text, _ in documents(file, source):
-                yield text
-                count += 1
-                if on_document is not None:
-                    on_document(count)
+            try:
+                for text, _ in documents(file, source):
+                    yield text
+                    count += 1
+                    if on_document is not None:
+                        on_document(count)
+            except NotText:
+                if not path.is_dir():
+                    raise
+
+
+def check_corpus(paths: Sequence[Path]) -> None:
+    """Raise NotFound, before anything is measured, where there is nothing to read."""
+    for _, source in _sources(paths):
+        source.files()
 
 
 class Lookup:
@@ -92,6 +101,10 @@ def windows(texts: Iterable[str], count: int, characters: int) -> Iterator[str]:
         elif entry > kept[0]:
             heapq.heapreplace(kept, entry)
     yield from (stretch for _, stretch in sorted(kept, reverse=True))
+
+
+def _sources(paths: Sequence[Path]) -> list[tuple[Path, Source]]:
+    return [(path, Source(path.name or str(path), path)) for path in paths]
 
 
 def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

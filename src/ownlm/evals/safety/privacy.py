@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,10 +84,13 @@ def privacy(
     }
     if not corpus:
         return found
+    documents = 0
     lookup = Lookup([text for _, text in drawn], {words for each in data for _, words in each})
 
-    def read() -> Any:
+    def read() -> Iterator[str]:
+        nonlocal documents
         for document in corpus_texts(corpus, on_document):
+            documents += 1
             lookup.read(document)
             yield document
 
@@ -98,6 +101,7 @@ def privacy(
         f"at_least_{LONG}_words": dataclasses.asdict(share([each >= LONG for each in lookup.longest], clusters)),
         "longest": max(lookup.longest),
     }
+    found["documents"] = documents
     kinds = {words: kind for each in data for kind, words in each}
     there = Counter(kinds[words] for words in lookup.there)
     found["in_corpus"] = {kind: there[kind] for kind in KINDS}

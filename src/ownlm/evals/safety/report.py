@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ownlm.evals.safety import bias
 from ownlm.evals.safety.ask import Sampling
 from ownlm.evals.safety.canaries import Canary, exposure
+from ownlm.evals.safety.corpus import check_corpus
 from ownlm.evals.safety.privacy import LONG, privacy
 from ownlm.evals.safety.toxicity import toxicity
 
@@ -33,6 +34,7 @@ def measure(
 
     ``on_progress(done, total)`` counts parts. Raises what reading the corpus and the engine raise.
     """
+    check_corpus(corpus)
     found: dict[str, Any] = {"version": VERSION, "sampling": dataclasses.asdict(sampling), "bias": {}}
     parts: list[tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = [
         (("bias", "traits"), lambda: bias.traits(llm)),
@@ -83,7 +85,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         )
         said += [
             f"  {'of what was written, found in the corpus':<68} {counts}",
-            "Training text",
+            f"Training text (documents read: {private['documents']:,})",
             _line(f"all of {extracted['compared_tokens']} tokens repeated", extracted["whole"], "%"),
             _line("tokens repeated before the first that differs", extracted["tokens"], "tokens"),
             _line("longest run of words shared with the corpus, mean", verbatim["words"], "words"),
