@@ -25,11 +25,16 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Sequences that fill one row: ids and targets int [L], and where each sequence begins, from 0."""
+    """Sequences that fill one row: ids and targets int [L], and where each sequence begins, from 0.
+
+    ``reference`` is what a reference model gives each, the logarithm of the probability of what is to be learnt, for
+    losses that compare with one; empty for others.
+    """
 
     ids: NDArray[np.int64]
     targets: NDArray[np.int64]
     starts: tuple[int, ...] = (0,)
+    reference: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class TrainBatch:
     rotations: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     mask: Any = None
     """The block mask of a GPU's attention; made with the batch."""
+    reference: Tensor | None = None
+    """float32 [sequences]: see ``Row``."""
 
     @property
     def count(self) -> int:
@@ -62,7 +69,8 @@ class TrainBatch:
     def to(self, device: torch.device) -> TrainBatch:
         """The same on another device."""
         moved = {name: getattr(self, name).to(device) for name in ("ids", "positions", "targets", "documents")}
-        return replace(self, **moved)
+        reference = None if self.reference is None else self.reference.to(device)
+        return replace(self, **moved, reference=reference)
 
 
 def collate(rows: Sequence[Row]) -> TrainBatch:
@@ -70,6 +78,7 @@ def collate(rows: Sequence[Row]) -> TrainBatch:
     lengths: list[int] = []
     for row in rows:
         lengths += np.diff([*row.starts, len(row.ids)]).tolist()
+    reference = [value for row in rows for value in row.reference]
     positions = np.concatenate([np.arange(length) for length in lengths])
     documents = np.repeat(np.arange(len(lengths)), lengths)
     return TrainBatch(
@@ -78,6 +87,7 @@ def collate(rows: Sequence[Row]) -> TrainBatch:
         targets=torch.from_numpy(np.concatenate([row.targets for row in rows]).astype(np.int64)),
         documents=torch.from_numpy(documents),
         runs=_runs(lengths),
+        reference=torch.tensor(reference, dtype=torch.float32) if len(reference) == len(lengths) else None,
     )
 
 

@@ -42,10 +42,7 @@ def chat_rows(
     again only if one of these changes. ``too_long``: a longer conversation is refused, or left out and counted in
     ``facts["left_out"]``; none is cut. Raises InvalidData with file and line.
     """
-    if too_long not in ("refuse", "leave_out"):
-        raise InvalidSetting("too_long", too_long, "give refuse or leave_out")
-    if length < 2:
-        raise InvalidSetting("length", length, "give at least 2 tokens")
+    check_settings(length, too_long)
     mark = fingerprint(files, template, f"{_FORMAT} {length} {too_long}")
     folder = cache / mark[:32]
     if (folder / FACTS).is_file():
@@ -63,6 +60,14 @@ def chat_rows(
         )
         raise InvalidData(" ".join(map(str, files)) or "the list of files", problem, "give conversations as JSON lines")
     return found
+
+
+def check_settings(length: int, too_long: str) -> None:
+    """Raise InvalidSetting for what they cannot be."""
+    if too_long not in ("refuse", "leave_out"):
+        raise InvalidSetting("too_long", too_long, "give refuse or leave_out")
+    if length < 2:
+        raise InvalidSetting("length", length, "give at least 2 tokens")
 
 
 def fingerprint(files: Sequence[Path], template: ChatTemplate, settings: str) -> str:

@@ -98,4 +98,5 @@ def joined(rows: Sequence[Row], length: int = 0) -> Row:
         starts.append(offsets[-1])
         ids.append(np.zeros(missing, np.int64))
         targets.append(np.full(missing, IGNORED, np.int64))
-    return Row(np.concatenate(ids), np.concatenate(targets), tuple(starts))
+    reference = tuple(chain.from_iterable(row.reference for row in rows))
+    return Row(np.concatenate(ids), np.concatenate(targets), tuple(starts), reference)
