@@ -27,6 +27,11 @@ class Literal:
         self._anchor = f"\U0010ffff{secrets.token_hex(16)}\U0010ffff"
         self._tokenizer.add_special_tokens([tokenizers.AddedToken(self._anchor, normalized=False)])
 
+    @property
+    def backend(self) -> Any:
+        """The ``tokenizers.Tokenizer`` inside, to be read and not changed."""
+        return self._tokenizer
+
     def encode(self, text: str, *, continued: bool = False) -> list[int]:
         """The ids of the text. ``continued``: it stands after a control token, not at the start."""
         return self.encode_with_offsets(text, continued=continued)[0]

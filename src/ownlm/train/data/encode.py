@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from ownlm.errors import InvalidSetting
 from ownlm.tokenizer.bpe import SEPARATOR
-from ownlm.tokenizer.literal import Literal
 from ownlm.tokenizer.tokenizer import Tokenizer
+from ownlm.tokenizer.words import WordEncoder
 from ownlm.train.data.segment import Segment
 from ownlm.train.data.shuffle import Bucket
 
@@ -88,9 +88,9 @@ def separator_of(tokenizer: Tokenizer) -> int:
 
 
 @lru_cache(maxsize=2)
-def _encoder(folder: Path) -> tuple[Literal, int]:
+def _encoder(folder: Path) -> tuple[WordEncoder, int]:
     tokenizer = Tokenizer.load(folder)
-    return tokenizer.literal(tokenizer.added_ids), separator_of(tokenizer)
+    return WordEncoder(tokenizer.literal(tokenizer.added_ids)), separator_of(tokenizer)
 
 
 def _batches(texts: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
