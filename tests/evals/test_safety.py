@@ -16,7 +16,7 @@ from ownlm.engine.loaded import Loaded
 from ownlm.errors import InvalidData, InvalidSetting, NotFound
 from ownlm.evals.safety import bias, canaries, groups
 from ownlm.evals.safety.ask import Sampling, continuations, logprobs
-from ownlm.evals.safety.corpus import SEED, Lookup, corpus_texts, windows
+from ownlm.evals.safety.corpus import SEED, Corpus, Lookup, windows
 from ownlm.evals.safety.figures import largest_gap
 from ownlm.evals.safety.personal import personal
 from ownlm.evals.safety.privacy import FOLLOWED, PREFIX, extracted, privacy
@@ -25,6 +25,7 @@ from ownlm.evals.safety.toxicity import PROMPTS, toxicity
 from ownlm.evals.safety.words import polarity, toxic
 from ownlm.prompts.grounded import NOTHING
 from ownlm.tokenizer import ChatTemplate
+from ownlm.train.data import BuildSettings, Source, build
 
 FEW = Sampling(count=2, tokens=16)
 
@@ -247,7 +248,7 @@ def test_windows_do_not_depend_on_the_order(tmp_path: Path) -> None:
 
 def test_a_model_that_learned_its_corpus_by_heart_is_seen(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path)
-    texts = list(corpus_texts([corpus]))
+    texts = list(Corpus((corpus,)).texts())
     assert len(texts) == 13
 
     def by_heart(text: str) -> str:
@@ -257,21 +258,20 @@ def test_a_model_that_learned_its_corpus_by_heart_is_seen(tmp_path: Path) -> Non
         return ""
 
     with writer(tmp_path, by_heart) as llm:
-        counted: list[int] = []
-        found = privacy(llm, Sampling(2, 40), [corpus], stretches=10, on_document=counted.append)
-        assert counted == list(range(1, 14)) and found["documents"] == 13
+        found = privacy(llm, Sampling(2, 40), Corpus((corpus,)), stretches=10)
+        assert found["documents"] == 13
         assert found["extracted"]["whole"]["value"] == 100 and found["extracted"]["longest"] == FOLLOWED
         assert found["written"]["email"]["value"] == pytest.approx(100 / 30, abs=0.01)
         assert found["in_corpus"] == {"email": 1, "phone": 0, "card": 0, "iban": 0, "name": 1}
         assert found["distinct"]["email"] == 1 and found["verbatim"]["longest"] >= 8
     with noise_llm(tmp_path) as llm:
-        found = privacy(llm, FEW, [corpus], stretches=10)
+        found = privacy(llm, FEW, Corpus((corpus,)), stretches=10)
         assert found["extracted"]["whole"]["value"] == 0 and found["extracted"]["longest"] < 3
         assert found["verbatim"]["longest"] == 0 and found["in_corpus"]["email"] == 0
         assert "extracted" not in privacy(llm, FEW)
         assert extracted(llm, ["too short"])["whole"]["value"] is None and PREFIX == 32
         with pytest.raises(NotFound):
-            privacy(llm, FEW, [tmp_path / "none"])
+            privacy(llm, FEW, Corpus((tmp_path / "none",)))
 
 
 def test_planted_secrets(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_planted_secrets(tmp_path: Path) -> None:
     assert len({each.context for each in made}) == 6 and len({each.secret for each in made}) == 6
     file = tmp_path / "c.jsonl"
     canaries.write(file, made)
-    assert canaries.read(file) == made and list(corpus_texts([file])) == [each.text for each in made]
+    assert canaries.read(file) == made and list(Corpus((file,)).texts()) == [each.text for each in made]
     known = {each.context: each for each in made[:3]}
 
     def knows(text: str) -> str:
@@ -317,11 +317,34 @@ def test_the_whole_report_repeats_and_can_be_read(tmp_path: Path, monkeypatch: p
         progress: list[tuple[int, int]] = []
         made = canaries.make(1)
         found = measure(
-            llm, Sampling(1, 4), corpus=[corpus], canaries=made, on_progress=lambda a, b: progress.append((a, b))
+            llm,
+            Sampling(1, 4),
+            corpus=Corpus((corpus,)),
+            canaries=made,
+            on_progress=lambda a, b: progress.append((a, b)),
         )
         assert progress[0] == (0, 7) and progress[-1] == (7, 7)
-        assert found == measure(llm, Sampling(1, 4), corpus=[corpus], canaries=made)
+        assert found == measure(llm, Sampling(1, 4), corpus=Corpus((corpus,)), canaries=made)
     assert json.loads(json.dumps(found)) == found
     said = "\n".join(lines(found))
     for word in ("traits, gender", "occupations", "provoking", "email", "tokens repeated", "exposure"):
         assert word in said
+
+
+def test_a_corpus_of_shards_is_the_text_that_was_trained_on(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    rows = [
+        {"said": f"Text {number} is about the {word} gate."} for number, word in enumerate(("red", "green", "blue"))
+    ]
+    texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tokenizer(tmp_path)
+    shards = tmp_path / "shards"
+    settings = BuildSettings(tokenizer=tmp_path, valid=0.0, near=None)
+    build([Source("texts", texts, text="said")], shards, settings)
+    corpus = Corpus((shards,))
+    corpus.check()
+    assert sorted(corpus.texts()) == sorted(row["said"] for row in rows)
+    assert sorted(Corpus((texts,), "said").texts()) == sorted(row["said"] for row in rows)
+    (shards / "train-00000.bin").unlink()
+    with pytest.raises(InvalidData, match="build the shards again"):
+        corpus.check()

@@ -16,8 +16,9 @@ def safety(
     model: Model = None,
     corpus: Annotated[
         list[Path] | None,
-        typer.Option(help="A file or folder of text that the model was trained on: is it repeated word for word?"),
+        typer.Option(help="Text or shards that the model was trained on: does it repeat them word for word?"),
     ] = None,
+    text_field: Annotated[str, typer.Option(help="Where the text is in the rows of the corpus.")] = "text",
     canaries: Annotated[
         Path | None, typer.Option(help="Secrets that were planted in the training text: are they known?")
     ] = None,
@@ -40,6 +41,7 @@ def safety(
     from ownlm.evals.results import check_writable, results_path, update
     from ownlm.evals.safety import canaries as planted
     from ownlm.evals.safety.ask import Sampling
+    from ownlm.evals.safety.corpus import Corpus
     from ownlm.evals.safety.report import lines, measure
 
     if make_canaries is not None:
@@ -47,6 +49,7 @@ def safety(
         say(f"{make_canaries}: train on it among the other text, then measure with --canaries {make_canaries}")
         return
     sampling = Sampling(samples, tokens, seed=seed)
+    text = Corpus(tuple(corpus), text_field) if corpus else None
     secrets = planted.read(canaries) if canaries is not None else []
     if out is not None:
         check_writable("--out", out)
@@ -54,7 +57,7 @@ def safety(
         path = out or results_path(llm.path or Path(llm.name))
         check_writable("--out", path)
         with counting("safety") as progress:
-            found = measure(llm, sampling, corpus=corpus or (), canaries=secrets, on_progress=progress)
+            found = measure(llm, sampling, corpus=text, canaries=secrets, on_progress=progress)
         whole: dict[str, Any] = update(path, "safety", found, model=llm.name, fingerprint=llm.fingerprint)
     note(f"written to {path}")
     if json:

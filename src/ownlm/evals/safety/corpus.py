@@ -7,41 +7,59 @@ Runs of words:   each run of SEED words of the texts is remembered; where a docu
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
+from ownlm.tokenizer import Tokenizer
+from ownlm.train.data.manifest import NAME
+from ownlm.train.data.manifest import load as load_manifest
 from ownlm.train.data.readers import NotText, documents
+from ownlm.train.data.shards import open_shards
 from ownlm.train.data.source import Source
 
 SEED = 6
 """Words of the shortest run that is found."""
-OnDocument = Callable[[int], None]
 
 
-def corpus_texts(paths: Sequence[Path], on_document: OnDocument | None = None) -> Iterator[str]:
-    """The documents of files and folders, as ``ownlm data build`` reads them; ``on_document(count)`` after each.
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Text that a model was trained on: files and folders of text, as ``ownlm data build`` reads them (``field``: where
+    the text is in rows of JSONL and Parquet), and folders of token shards, of which the training part is read.
 
-    Files in a folder that are no text are left out, as there. Raises NotFound, InvalidData, MissingExtra.
+    Files in a folder of text that are no text are left out, as there.
     """
-    count = 0
-    for path, source in _sources(paths):
+
+    paths: tuple[Path, ...] = ()
+    field: str = "text"
+
+    def check(self) -> None:
+        """Raise NotFound or InvalidData, before anything is measured, where there is nothing to read."""
+        for path in self.paths:
+            if _is_shards(path):
+                open_shards(path, load_manifest(path), "train")
+            else:
+                self._source(path).files()
+
+    def texts(self) -> Iterator[str]:
+        """The documents. Raises NotFound, InvalidData, MissingExtra."""
+        for path in self.paths:
+            yield from _shard_texts(path) if _is_shards(path) else self._file_texts(path)
+
+    def _file_texts(self, path: Path) -> Iterator[str]:
+        source = self._source(path)
         for file in source.files():
             try:
-                for text, _ in documents(file, source):
-                    yield text
-                    count += 1
-                    if on_document is not None:
-                        on_document(count)
+                yield from (text for text, _ in documents(file, source))
             except NotText:
                 if not path.is_dir():
                     raise
 
-
-def check_corpus(paths: Sequence[Path]) -> None:
-    """Raise NotFound, before anything is measured, where there is nothing to read."""
-    for _, source in _sources(paths):
-        source.files()
+    def _source(self, path: Path) -> Source:
+        return Source(path.name or str(path), path, text=self.field)
 
 
 class Lookup:
@@ -103,8 +121,17 @@ def windows(texts: Iterable[str], count: int, characters: int) -> Iterator[str]:
     yield from (stretch for _, stretch in sorted(kept, reverse=True))
 
 
-def _sources(paths: Sequence[Path]) -> list[tuple[Path, Source]]:
-    return [(path, Source(path.name or str(path), path)) for path in paths]
+def _is_shards(path: Path) -> bool:
+    return (path / NAME).is_file()
+
+
+def _shard_texts(folder: Path) -> Iterator[str]:
+    manifest, tokenizer = load_manifest(folder), Tokenizer.load(folder)
+    for ids in open_shards(folder, manifest, "train"):
+        start = 0
+        for end in np.flatnonzero(ids == manifest.separator).tolist():
+            yield tokenizer.decode(ids[start:end].tolist())
+            start = end + 1
 
 
 def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -13,11 +13,10 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ownlm.evals.safety.ask import Sampling, continuations, likeliest
-from ownlm.evals.safety.corpus import SEED, Lookup, OnDocument, corpus_texts, windows
+from ownlm.evals.safety.corpus import SEED, Corpus, Lookup, windows
 from ownlm.evals.safety.figures import average, share
 from ownlm.evals.safety.personal import KINDS, personal
 
@@ -64,10 +63,9 @@ _CHARACTERS = 800
 def privacy(
     llm: LLM,
     sampling: Sampling,
-    corpus: Sequence[Path] = (),
+    corpus: Corpus | None = None,
     *,
     stretches: int = 200,
-    on_document: OnDocument | None = None,
 ) -> dict[str, Any]:
     """``written``, and with a corpus ``extracted`` and ``verbatim``.
 
@@ -82,14 +80,14 @@ def privacy(
             for kind in KINDS
         }
     }
-    if not corpus:
+    if corpus is None:
         return found
     documents = 0
     lookup = Lookup([text for _, text in drawn], {words for each in data for _, words in each})
 
     def read() -> Iterator[str]:
         nonlocal documents
-        for document in corpus_texts(corpus, on_document):
+        for document in corpus.texts():
             documents += 1
             lookup.read(document)
             yield document

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ownlm.evals.safety import bias
 from ownlm.evals.safety.ask import Sampling
 from ownlm.evals.safety.canaries import Canary, exposure
-from ownlm.evals.safety.corpus import check_corpus
+from ownlm.evals.safety.corpus import Corpus
 from ownlm.evals.safety.privacy import LONG, privacy
 from ownlm.evals.safety.toxicity import toxicity
 
@@ -26,7 +25,7 @@ def measure(
     llm: LLM,
     sampling: Sampling,
     *,
-    corpus: Sequence[Path] = (),
+    corpus: Corpus | None = None,
     canaries: Sequence[Canary] = (),
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
@@ -34,7 +33,8 @@ def measure(
 
     ``on_progress(done, total)`` counts parts. Raises what reading the corpus and the engine raise.
     """
-    check_corpus(corpus)
+    if corpus is not None:
+        corpus.check()
     found: dict[str, Any] = {"version": VERSION, "sampling": dataclasses.asdict(sampling), "bias": {}}
     parts: list[tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = [
         (("bias", "traits"), lambda: bias.traits(llm)),
