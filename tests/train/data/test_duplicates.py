@@ -113,7 +113,11 @@ def test_marks_agree_with_comparing_all(
     task = duplicates.Pairs(segments, folder / "states.npy", threshold)
     pairs = np.concatenate([task(band)[0] for band in duplicates.bands(len(texts), at_once=at_once)])
     alive = np.flatnonzero(states == KEPT)
-    duplicates.mark_near(states, pairs)
+    groups = duplicates.grouped(pairs)
+    states[groups[:, 1]] = NEAR
+    half = len(pairs) // 2
+    again = duplicates.grouped(np.concatenate([duplicates.grouped(pairs[half:]), pairs[:half]]))
+    assert (again == groups).all()
 
     signs = minhash.signatures([text.encode() for text in texts])
     hashes = minhash.bands(signs)

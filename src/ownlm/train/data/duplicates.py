@@ -110,8 +110,8 @@ def bands(documents: int, *, at_once: int = AT_ONCE) -> list[Band]:
     return [Band(rank, low, high) for rank in range(minhash.BANDS) for low, high in _ranges(documents, at_once)]
 
 
-def mark_near(states: States, pairs: Numbers) -> None:
-    """Set NEAR for every document that hangs together with an earlier one through pairs."""
+def grouped(pairs: Numbers) -> Numbers:
+    """Every document that hangs together with an earlier one through pairs, beside the first of its group."""
     numbers, flat = np.unique(pairs, return_inverse=True)
     left, right = flat.reshape(-1, 2).T
     label = np.arange(len(numbers))
@@ -123,7 +123,8 @@ def mark_near(states: States, pairs: Numbers) -> None:
         label = label[label]
         if np.array_equal(label, before):
             break
-    states[numbers[label != np.arange(len(numbers))]] = NEAR
+    later = np.flatnonzero(label != np.arange(len(numbers)))
+    return np.stack([numbers[label[later]], numbers[later]], axis=1)
 
 
 def _joined(pairs: list[Numbers]) -> Numbers:

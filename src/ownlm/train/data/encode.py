@@ -19,7 +19,7 @@ from ownlm.train.data.segment import Segment
 from ownlm.train.data.shuffle import Bucket
 
 BATCH_BYTES = 1 << 20
-_PART = 4096
+PART_TOKENS = 1 << 22
 DOCUMENT = np.dtype([("tokens", "<u4"), ("bytes", "<u4"), ("source", "<u4")])
 
 
@@ -31,11 +31,11 @@ class Encoded:
     dtype: str
 
     def parts(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-        """(ids, documents), some thousand documents at a time."""
+        """(ids, documents), some megabytes at a time."""
         documents = np.fromfile(self._file("documents"), DOCUMENT)
         with self._file("ids").open("rb") as file:
-            for start in range(0, len(documents), _PART):
-                part = documents[start : start + _PART]
+            places = np.cumsum(documents["tokens"], dtype=np.int64) // PART_TOKENS
+            for part in np.split(documents, np.flatnonzero(np.diff(places)) + 1):
                 yield np.fromfile(file, np.dtype(self.dtype).newbyteorder("<"), int(part["tokens"].sum())), part
 
     def remove(self) -> None:

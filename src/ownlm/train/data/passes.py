@@ -122,12 +122,12 @@ def deduplicated(run: Run, scanned: Sequence[Scanned]) -> tuple[Table, duplicate
             np.save(file, states, allow_pickle=False)
         task = duplicates.Pairs(table.segments, path, run.settings.near)
         bands = duplicates.bands(table.documents)
-        pairs, crowded = [], 0
-        for found, left in run.executor.map(task, bands):
-            pairs.append(found)
+        pairs, crowded = np.empty((0, 2), np.int64), 0
+        for done, (found, left) in enumerate(run.executor.map(task, bands), 1):
+            pairs = duplicates.grouped(np.concatenate([pairs, found]))  # at most one for each document, in any order
             crowded += left
-            run.progress("comparing", len(pairs), len(bands))
+            run.progress("comparing", done, len(bands))
         if crowded:
             run.note(f"{crowded} groups hold too many alike documents to compare all: some near duplicates may remain")
-        duplicates.mark_near(states, np.concatenate(pairs))
+        states[pairs[:, 1]] = duplicates.NEAR
     return table, states
