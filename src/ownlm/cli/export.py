@@ -44,7 +44,7 @@ def export(
     from ownlm.publish.parity import SHIPPED_TEXT
 
     sample = read_text(text)
-    name = str(text) if text else SHIPPED_TEXT
+    name = text.name if text else SHIPPED_TEXT
     source = hub.resolve(model)
     note(f"writing {target}, and comparing it with {model}")
     with counting("comparing") as progress:
@@ -57,8 +57,8 @@ def export(
         say(line)
 
 
-def parity_lines(report: Report) -> list[str]:
-    """The report for a person."""
+def parity_lines(report: Report, width: int = 13) -> list[str]:
+    """The report for a person, under names of that width."""
     passed = [check.name for check in report.checks if check.name != "logits"]
-    lines = [f"  parity       {', '.join(passed)}"]
-    return lines + [f"  logits       {check.detail}" for check in report.checks if check.name == "logits"]
+    lines = [f"  {'parity':<{width}}{', '.join(passed)}"]
+    return lines + [f"  {'logits':<{width}}{check.detail}" for check in report.checks if check.name == "logits"]

@@ -47,7 +47,7 @@ def quantize(
     suffix = ".gguf" if gguf or source.is_file() else ""
     target = out or hub.models_home() / f"{stem}-{to}{suffix}"
     note(f"quantizing {model} to {to}, and reading a text with both, to measure what was lost")
-    name = str(text) if text else SHIPPED_TEXT
+    name = text.name if text else SHIPPED_TEXT
     with counting("comparing") as progress:
         receipt, report = steps.quantize(source, target, to, text=sample, text_name=name, on_progress=progress)
     say(str(target))

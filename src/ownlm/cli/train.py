@@ -55,6 +55,6 @@ def train(
     say(str(folder / "model"))
     if result["valid_bits_per_byte"] is not None:
         say(f"  bits per byte  {result['valid_bits_per_byte']:.3f} on text that was set aside")
-    for line in parity_lines(report) if report else []:
+    for line in parity_lines(report, 15) if report else []:
         say(line)
     say(f"  report         {folder / 'report.html'}")

@@ -105,7 +105,7 @@ class _Work:
             self.fingerprint = second.found.fingerprint()
             _ = second.params, second.tokenizer, second.template
         except OwnLMError as error:
-            yield Check("opening", False, str(error))
+            yield Check("opening", False, str(error).replace(f"{self.path.parent}/", ""))  # which is a temporary place
             return
         parts = self._parts(text, rows, name)
         yield from words(self.first, second)

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ class Side:
 def trained(model: Trained) -> Side:
     """The side of a trainer's model."""
     return Side(
-        path=model.folder, name=model.name, ops=model.ops, raw=model.config, tensors=model.tensors,
+        path=model.folder, name=model.name, ops=model.ops, raw=model.config, tensors=cache(model.tensors),
         read=lambda: model.logits,
     )  # fmt: skip
 
