@@ -20,7 +20,9 @@ from ownlm.formats import FORMATS
 from ownlm.quant import quantize
 from ownlm.train.batch import Row, collate
 from ownlm.train.decoder import Decoder
+from ownlm.train.lora import AdapterSettings, adapters, new_adapters
 from ownlm.train.losses import cross_entropy
+from ownlm.train.merge import write_merged
 from ownlm.train.modules import Projection
 from ownlm.train.qat import ROUNDINGS, QuantizationAware, exact, quantize_aware
 
@@ -88,6 +90,25 @@ def test_what_training_computes_with_is_what_quantizing_stores(family: str, tmp_
     assert rounded == loss(Decoder.load(tmp_path / "q4", frozen=True))
     exact(model)
     assert loss(model) == before
+
+
+@pytest.mark.parametrize("to", ["q4_0", "q8_0"])
+def test_with_adapters_the_merged_weight_is_rounded(to: str, tmp_path: Path) -> None:
+    quantize(save(tmp_path / "model", "qwen3"), tmp_path / "base", "q8_0")
+    model = Decoder.load(tmp_path / "base", frozen=True)
+    new_adapters(model, AdapterSettings(rank=4, dora=to == "q8_0"))
+    with torch.no_grad():
+        for one in adapters(model).values():
+            one.b.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
+    plain = loss(model)
+    quantize_aware(model, to)
+    rounded = loss(model)
+    assert rounded != plain
+    exact(model)
+    assert loss(model) == plain
+    write_merged(model, tmp_path / "merged")
+    quantize(tmp_path / "merged", tmp_path / "small", to)
+    assert loss(Decoder.load(tmp_path / "small", frozen=True)) == pytest.approx(rounded, rel=1e-6)
 
 
 def test_frozen_blocks_stay_and_other_formats_are_refused(tmp_path: Path) -> None:

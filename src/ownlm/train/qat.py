@@ -7,7 +7,7 @@ the last steps computed with: the rounding here equals ``formats/q4_0.py`` and `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ownlm.errors import InvalidSetting
 from ownlm.model.block_policy import format_of
+from ownlm.model.params import Matrix
 from ownlm.train.decoder import Decoder
+from ownlm.train.lora import Adapted
 from ownlm.train.modules import Projection
 
 BLOCK = 32
@@ -30,18 +32,27 @@ def quantize_aware(model: Decoder, to: str) -> int:
     if to not in ROUNDINGS:
         raise InvalidSetting("qat", to, f"give one of {', '.join(ROUNDINGS)}")
     found = 0
-    for part in model.modules():
-        if isinstance(part, Projection) and part.weight is not None:
-            form = format_of(part.matrix.name, part.shape[1], to)
-            part.rounding = ROUNDINGS[form] if form else None
-            found += bool(form)
+    for part, matrix, columns in _weights(model):
+        form = format_of(matrix.name, columns, to)
+        part.rounding = ROUNDINGS[form] if form else None
+        found += bool(form)
     return found
+
+
+def _weights(model: Decoder) -> Iterator[tuple[Projection | Adapted, Matrix, int]]:
+    """All that is not blocks already: of adapted weights the sum, which is what a merged model stores."""
+    inside = {id(part.base) for part in model.modules() if isinstance(part, Adapted)}
+    for part in model.modules():
+        if isinstance(part, Adapted):
+            yield part, part.base.matrix, part.base.shape[1]
+        elif isinstance(part, Projection) and part.weight is not None and id(part) not in inside:
+            yield part, part.matrix, part.shape[1]
 
 
 def exact(model: Decoder) -> None:
     """Use the weights as they are again."""
     for part in model.modules():
-        if isinstance(part, Projection):
+        if isinstance(part, Projection | Adapted):
             part.rounding = None
 
 
