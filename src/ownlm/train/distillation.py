@@ -49,11 +49,11 @@ class Distillation:
             theirs, _ = wanted(teacher(batch), batch.targets)
         ours, targets = wanted(model(batch), batch.targets)
         total, apart = ours.x.new_zeros((), dtype=torch.float32), 0.0
-        for at in range(0, len(targets), CHUNK):
-            rows = slice(at, at + CHUNK)
-            loss, divergence = recomputed(
-                self._chunk, ours, theirs, ours.x[rows], rows, targets[rows], use_reentrant=False
-            )
+        size = CHUNK[ours.x.device.type]
+        for at in range(0, len(targets), size):
+            rows = slice(at, at + size)
+            given = ours, theirs, ours.x[rows], rows, targets[rows]
+            loss, divergence = recomputed(self._chunk, *given, use_reentrant=False)
             total = total + loss
             apart += divergence.item()
         return LossSum(total, len(targets), {"teacher_kl": apart})
