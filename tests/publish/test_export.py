@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
@@ -13,10 +14,11 @@ from tiny_worded import TEMPLATE, write
 
 from ownlm import quant
 from ownlm.cli import main
-from ownlm.errors import ParityBroken
+from ownlm.errors import DiskFull, OwnLMError, ParityBroken
 from ownlm.model import checkpoint
 from ownlm.model.opened import open_to_read
-from ownlm.publish import steps
+from ownlm.publish import steps, thresholds
+from ownlm.publish.report import read
 from ownlm.publish.staging import staged
 from ownlm.tokenizer import ChatTemplate, Tokenizer
 
@@ -151,6 +153,13 @@ def test_nothing_is_left_of_what_was_interrupted(tmp_path: Path, error: type[Bas
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DiskFull, match=r"m: no room is left"), staged(tmp_path / "m") as made:
+        made.mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "names"),
     [
@@ -196,3 +205,33 @@ def test_without_torch_serving_is_compared_with_itself(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     report = steps.export(model, tmp_path / "x", text=TEXT)
     assert report.reference_ops == "native" and report.agreement is not None and report.agreement.mean_kl == 0
+
+
+def test_without_kernels_torch_stands_for_serving(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a borrowed machine the package runs from its source; the report says that serving was not compared."""
+
+    def missing() -> None:
+        raise OwnLMError("the native kernels cannot be loaded")
+
+    monkeypatch.setattr("ownlm.native.isas", missing)
+    report = steps.export(model, tmp_path / "x", text=TEXT)
+    assert (report.reference_ops, report.candidate_ops) == ("torch", "torch") and report.faults == []
+
+
+def test_a_model_that_loses_too_much_is_told_so(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strict = thresholds.Limits("4 bits", 1e-6, 1.0, 0.4)
+    monkeypatch.setattr(thresholds, "_FOUR", strict)
+    assert main(["quantize", str(model), "--to", "q4_0", "--out", str(tmp_path / "q")]) == 1
+    said = capsys.readouterr().err
+    assert "every weight is what q4_0 makes of it, so the model loses too much: take a larger format" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"steps": 3}', '{"steps": [4]}', '{"steps": [{"checks": [1, {}]}]}'])
+def test_a_report_that_is_none_is_no_obstacle(model: Path, tmp_path: Path, text: str) -> None:
+    shutil.copytree(model, tmp_path / "m")
+    (tmp_path / "m" / "parity.json").write_text(text)
+    assert main(["show", str(tmp_path / "m")]) == 0
+    assert read(tmp_path / "m") == []

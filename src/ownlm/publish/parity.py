@@ -13,7 +13,7 @@ from ownlm.model.opened import Ids, check_memory, window_of, windows
 from ownlm.publish import bisect, thresholds
 from ownlm.publish.report import Check, Report
 from ownlm.publish.settings import settings
-from ownlm.publish.side import Side, Trained, reference_ops, stored, trained
+from ownlm.publish.side import Side, Trained, reference_ops, serving_ops, stored, trained
 from ownlm.publish.thresholds import Limits
 from ownlm.publish.weights import weights
 from ownlm.publish.words import words
@@ -32,7 +32,7 @@ def gate(
     rows: Sequence[Sequence[int]] | None = None,
     text_name: str = SHIPPED_TEXT,
     ops: str | None = None,
-    candidate_ops: str = "native",
+    candidate_ops: str | None = None,
     on_progress: Progress | None = None,
 ) -> Report:
     """Compare, write the report beside the candidate, and return it; raise ParityBroken if the step may not be
@@ -40,7 +40,8 @@ def gate(
 
     ``step`` is "train", "merge", "export", or the type that weights are rounded to ("q4_0", "bf16"). Held-out rows are
     ``rows`` of ids, or else windows of ``text``, or of the text that ships. ``ops`` computes a reference that is files:
-    by default torch, where it is installed and has room, else native. The candidate is computed as it is served.
+    by default torch, where it is installed and has room, else native. ``candidate_ops`` computes the candidate: by
+    default as it is served, by the native kernels, or by torch on a machine where they are not built.
     """
     report = compare(
         reference, candidate, step=step, text=text, rows=rows, text_name=text_name, ops=ops,
@@ -61,11 +62,12 @@ def compare(
     rows: Sequence[Sequence[int]] | None = None,
     text_name: str = SHIPPED_TEXT,
     ops: str | None = None,
-    candidate_ops: str = "native",
+    candidate_ops: str | None = None,
     on_progress: Progress | None = None,
 ) -> Report:
     """See ``gate``: the same without a verdict, and nothing is written."""
     thresholds.limits(step)
+    candidate_ops = candidate_ops or serving_ops()
     if isinstance(reference, Trained):
         first = trained(reference)
     else:
@@ -154,7 +156,8 @@ class _Work:
 
     def _why(self, second: Side, parts: list[Ids]) -> str:
         """Weights are what the format makes of them, and settings alike: rounding itself, or the arithmetic."""
-        mean = self.limits.mean_kl
+        mixture = self.first.config.experts is not None
+        mean = thresholds.limits("export", mixture=mixture, blocks=second.blocks).mean_kl  # of arithmetic alone
         where = bisect.arithmetic(second, parts[0], mean)
         if where is not None:
             return f"; the weights are right, and serving computes them otherwise than torch: {where}"

@@ -10,8 +10,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from ownlm import native
 from ownlm.engine.defaults import folder_defaults, gguf_defaults
-from ownlm.errors import InvalidSetting, ModelError, NotFound
+from ownlm.errors import InvalidSetting, ModelError, NotFound, OwnLMError
 from ownlm.model import checkpoint
 from ownlm.model.agreement import Read
 from ownlm.model.checkpoint import Checkpoint
@@ -137,13 +138,22 @@ def stored(path: Path, ops: str) -> Side:
     )
 
 
+def serving_ops() -> str:
+    """The arithmetic for a candidate: native, or torch where the package runs from its source, without kernels."""
+    try:
+        native.isas()
+    except OwnLMError:
+        return "torch"
+    return "native"
+
+
 def reference_ops(reference: Path, candidate: Path) -> str:
     """The arithmetic for a reference: torch in float32, or native where torch is not there or has no room."""
     if importlib.util.find_spec("torch") is None:
         return "native"
     models = [(reference, checkpoint.load(reference, verify=False), "torch")]
     with contextlib.suppress(ModelError, NotFound):  # of which the gate will speak
-        models.append((candidate, checkpoint.load(candidate, verify=False), "native"))
+        models.append((candidate, checkpoint.load(candidate, verify=False), serving_ops()))
     try:
         check_memory(models)
     except InvalidSetting:

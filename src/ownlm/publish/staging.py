@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ownlm.errors import InvalidSetting
+from ownlm.errors import DiskFull, InvalidSetting
 
 
 @contextmanager
@@ -16,7 +17,7 @@ def staged(target: Path, setting: str = "--out") -> Iterator[Path]:
     """Where to make ``target``, a folder or a GGUF file: a place beside it, under its own name.
 
     When the block ends well, the model and the papers beside it are moved to ``target``; on any exception, Ctrl-C
-    included, nothing is left. Raises InvalidSetting, naming ``setting``, if there is something already.
+    included, nothing is left. Raises InvalidSetting, naming ``setting``, if there is something already, and DiskFull.
     """
     if target.exists() or target.is_symlink():
         raise InvalidSetting(setting, str(target), "it is there already: remove it, or give another name")
@@ -33,5 +34,9 @@ def staged(target: Path, setting: str = "--out") -> Iterator[Path]:
             path.chmod(allowed & (0o755 if path.is_dir() else 0o644))
         for path in sorted(scratch.iterdir(), key=lambda path: path == made):  # the model itself last
             path.replace(target.parent / path.name)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(target) from None
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
