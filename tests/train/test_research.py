@@ -79,8 +79,11 @@ def test_what_was_trained_is_what_is_served(tmp_path: Path) -> None:
         assert np.abs(served[:, :96] - trained[:, :96]).max() < within * trained.std(), side
 
 
-def test_roles() -> None:
-    model = Decoder.fresh(dial(2, 64, kind="ownlm", context=64, tied=False).shape.config(), seed=0)
+def test_roles_and_operations() -> None:
+    shape = dial(2, 64, kind="ownlm", context=64, tied=False).shape
+    model = Decoder.fresh(shape.config(), seed=0)
+    assert model.flops_per_token(64) == shape.flops_per_token(64)
+    assert model.count() == shape.parameters().total
     roles = {name: role_of(name, parameter) for name, parameter in model.named_parameters()}
     assert {role for name, role in roles.items() if "value_embedding" in name} == {"value_embeddings"}
     assert roles["blocks.1.qkv.parts.3.weight"] == "matrices"
