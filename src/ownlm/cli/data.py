@@ -72,7 +72,9 @@ def build_command(
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="A folder with the tokenizer to use.")] = None,
     valid: Annotated[float, typer.Option("--valid", help="Share of documents set aside for validation.")] = 0.005,
     seed: Annotated[int, typer.Option("--seed", help="Of the documents' order.")] = 0,
-    exact: Annotated[bool, typer.Option(help="Drop documents that are the same byte for byte.")] = True,
+    exact: Annotated[
+        bool, typer.Option(help="Drop documents that are the same byte for byte (--near does so too).")
+    ] = True,
     near: Near = 0.8,
     workers: Workers = None,
     ray: Ray = False,

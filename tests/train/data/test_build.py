@@ -113,7 +113,7 @@ def test_files_and_buckets_change_only_their_count(
 ) -> None:
     _, wanted = reference
     source = Source("prose", spread([*PROSE, PROSE[3]], tmp_path / "in", parts), weight=1.5, licence="CC0-1.0")
-    made = build([source], tmp_path / "out", replace(SETTINGS, bucket_bytes=100 << parts % 7))
+    made = build([source], tmp_path / "out", replace(SETTINGS, bucket_bytes=1000 << parts % 7))
     found = files(tmp_path / "out")
     found.pop("manifest.json")
     assert found == {name: data for name, data in wanted.items() if name != "manifest.json"}

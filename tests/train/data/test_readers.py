@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import lzma
+import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,6 +124,39 @@ def test_text_files_of_a_folder(tmp_path: Path, tokenizer_folder: Path) -> None:
         build([Source("s", folder / "latin.txt")], tmp_path / "other", settings)
     with pytest.raises(NotFound, match="no file that matches"):
         Source("s", folder, pattern="*.c").files()
+
+
+def test_a_mark_of_the_byte_order_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfwords")
+    assert read(tmp_path / "a.txt") == ["words"]
+
+
+def test_a_pipe(tmp_path: Path, tokenizer_folder: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(b'{"text": "from a pipe"}'))
+    writer.start()
+    settings = BuildSettings(tokenizer=tokenizer_folder, valid=0)
+    build([Source("pipe", tmp_path / "pipe")], tmp_path / "out", settings)
+    writer.join()
+    assert both(tmp_path / "out") == ["from a pipe"]
+
+
+def test_an_empty_folder_that_exists_is_filled(
+    tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = BuildSettings(tokenizer=tokenizer_folder, valid=0)
+    (tmp_path / "out").mkdir()
+    before = (tmp_path / "out").stat().st_ino
+    jsonl(tmp_path / "a.jsonl", TEXTS)
+    monkeypatch.chdir(tmp_path / "out")
+    build([Source("s", Path("../a.jsonl"))], Path(), settings)
+    assert sorted(both(tmp_path / "out")) == sorted(filter(None, TEXTS))
+    assert (tmp_path / "out").stat().st_ino == before
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    with pytest.raises(InvalidSetting, match=r"no folder can be made there"):
+        build([Source("s", Path("../a.jsonl"))], tmp_path / "a.jsonl" / "out", settings)
 
 
 def test_standard_input(tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,8 +94,17 @@ def test_another_tokenizer_is_found(folder: Path) -> None:
         shards.verify(folder, manifest.load(folder))
 
 
-@pytest.mark.parametrize("text", ["", "[1", "[]", '{"format": "other"}', '{"format": "ownlm-tokens-1", "splits": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "[1", "[]", '{"format": "other"}', '{"format": "ownlm-tokens-1", "splits": 3}', "SOURCE", "TOKENS"]
+)
 def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
+    value = json.loads((folder / "manifest.json").read_text())
+    if text == "SOURCE":
+        value["sources"] = [{"name": "s", "weight": "two"}]
+        text = json.dumps(value)
+    elif text == "TOKENS":
+        value["splits"]["train"][0]["tokens"] = 0
+        text = json.dumps(value)
     (folder / "manifest.json").write_text(text)
     with pytest.raises(InvalidData, match=r"manifest.json "):
         manifest.load(folder)

@@ -24,6 +24,7 @@ from ownlm.tokenizer.tokenizer import Tokenizer
 from ownlm.train.data.counts import source_counts
 from ownlm.train.data.encode import Encode, separator_of
 from ownlm.train.data.executors import Executor
+from ownlm.train.data.manifest import NAME as MANIFEST
 from ownlm.train.data.manifest import Manifest
 from ownlm.train.data.passes import Note, Progress, Run, deduplicated, opened, scan, unheard
 from ownlm.train.data.segment import Table
@@ -51,6 +52,7 @@ def build(
     are called as the work goes on. Raises InvalidData (an empty source, a wrong row), InvalidSetting, NotFound,
     MissingExtra, DiskFull; then ``out`` is as it was.
     """
+    out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidSetting("out", str(out), "it is there and not empty: give a new folder, or remove it")
     with opened(sources, settings or BuildSettings(), out, workers, executor, progress, note) as run:
@@ -58,8 +60,17 @@ def build(
         manifest = _build(run, made)
         for file in made.iterdir():  # what was written by way of a temporary file is private
             shutil.copymode(made / manifest.splits["train"][0].file, file)
-        made.replace(out)
+        _publish(made, out)
     return manifest
+
+
+def _publish(made: Path, out: Path) -> None:
+    """Give the folder its name. Into one that exists (it may be a disk of its own), the manifest goes last."""
+    if not out.exists():
+        made.replace(out)
+        return
+    for file in sorted(made.iterdir(), key=lambda file: file.name == MANIFEST):
+        file.replace(out / file.name)
 
 
 def _build(run: Run, made: Path) -> Manifest:

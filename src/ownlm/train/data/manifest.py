@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +112,20 @@ def load(folder: Path) -> Manifest:
 
 
 def _check(made: Manifest, path: Path) -> None:
-    numbers = [made.vocab_size, made.separator]
-    for shards in made.splits.values():
-        for shard in shards:
-            numbers += [shard.tokens, shard.documents, shard.bytes]
-            if not isinstance(shard.file, str) or Path(shard.file).name != shard.file:
-                raise InvalidData(path, f"names a file outside its folder, {shard.file!r}", AGAIN)
-    if made.dtype not in ("uint16", "uint32") or not all(type(found) is int and found >= 0 for found in numbers):
+    """Every field is of its kind, so that who reads it need not ask."""
+    shards = [shard for found in made.splits.values() for shard in found]
+    for shard in shards:
+        if not isinstance(shard.file, str) or Path(shard.file).name != shard.file:
+            raise InvalidData(path, f"names a file outside its folder, {shard.file!r}", AGAIN)
+    numbers = [made.vocab_size, made.separator, *(getattr(shard, name) for shard in shards for name in _NUMBERS)]
+    good = all(type(number) is int and number >= 0 for number in numbers) and isinstance(made.settings, dict)
+    good &= made.dtype in ("uint16", "uint32") and all(shard.tokens > 0 for shard in shards if good)
+    for source in made.sources:
+        for kind in fields(source):
+            good &= isinstance(getattr(source, kind.name), _KINDS[str(kind.type)])
+    if not good:
         raise InvalidData(path, "is no manifest of token shards", AGAIN)
+
+
+_NUMBERS = ("tokens", "documents", "bytes")
+_KINDS: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "str | None": str | None}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 
@@ -49,15 +50,17 @@ def opened(
     progress: Progress,
     note: Note,
 ) -> Iterator[Run]:
-    """A run whose working folder stands beside ``near`` and is gone at the end. Raises DiskFull."""
+    """A run whose working folder stands in ``near`` if that exists, else beside it, and is gone at the end.
+
+    Raises DiskFull, and InvalidSetting where no folder can be made.
+    """
     check_names(sources)
     if workers < 1:
         raise InvalidSetting("workers", workers, "give at least 1")
     chosen = executor or (Inline() if workers == 1 else Processes(workers))
     work: Path | None = None
     try:
-        near.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{near.name}.", dir=near.resolve().parent))
+        work = _working_folder(near)
         yield Run(_spooled(sources, work), settings, work, chosen, progress, note)
     except OSError as error:
         if error.errno in FULL:
@@ -70,17 +73,38 @@ def opened(
             shutil.rmtree(work, ignore_errors=True)
 
 
+def _working_folder(near: Path) -> Path:
+    try:
+        parent = near if near.is_dir() else near.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{near.name}.", dir=parent))
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise InvalidSetting("out", str(near), f"no folder can be made there ({error.strerror})") from None
+
+
 def _spooled(sources: Sequence[Source], work: Path) -> list[Source]:
-    """The sources with standard input, which can be read only once, as a file."""
+    """The sources by absolute paths; what can be read only once (standard input, a pipe) is copied to a file."""
     found = []
-    for source in sources:
-        if source.path == STDIN:
-            path = work / "standard input"
-            with path.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            source = replace(source, path=path, format=source.format or readers.format_of_content(path))
-        found.append(source)
+    for rank, source in enumerate(sources):
+        path = Path(source.path).absolute()
+        if source.path == STDIN or path.is_fifo():
+            path = work / f"stream {rank}"
+            with path.open("wb") as file, _stream(source.path) as stream:
+                shutil.copyfileobj(stream, file, 1 << 20)
+            source = replace(source, format=source.format or readers.format_of_content(path))
+        found.append(replace(source, path=path))
     return found
+
+
+@contextmanager
+def _stream(path: Path | Literal["-"]) -> Iterator[IO[bytes]]:
+    if path == STDIN:
+        yield sys.stdin.buffer
+    else:
+        with Path(path).open("rb") as file:
+            yield file
 
 
 def scan(run: Run) -> list[Scanned]:

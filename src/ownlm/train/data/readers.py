@@ -18,7 +18,7 @@ from ownlm.train.data.cutting import cut, split_documents
 from ownlm.train.data.source import Format, Source
 
 LONGEST_LINE = 1 << 28
-_JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
+_JSON_SUFFIXES = {".jsonl", ".ndjson"}
 _PACKED = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _GET = "get the file again"
@@ -52,8 +52,8 @@ def documents(file: Path, source: Source, *, given: bool = True) -> Iterator[tup
         raise NotFound(f"{file} is not there: give a file, a folder, or - for standard input") from None
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidData(file, f"is damaged or ends too early ({error})", _GET) from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise InvalidData(file, f"cannot be read ({error.strerror})", "give a file that can be") from None
+    except OSError as error:
+        raise InvalidData(file, f"cannot be read ({error.strerror or error})", "give a file that can be") from None
 
 
 def format_of_content(file: Path) -> Format:
@@ -179,7 +179,7 @@ def _wrong(
 
 def _characters(stream: IO[bytes], file: Path) -> Iterator[str]:
     """The text in pieces of about a MiB. Raises NotText."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
     line = 1
     while True:
         data = stream.read(1 << 20)

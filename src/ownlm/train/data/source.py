@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ownlm.errors import InvalidSetting, NotFound
+from ownlm.errors import InvalidData, InvalidSetting, NotFound
 
 STDIN = "-"
 PIECE_BYTES = 32 << 20
@@ -24,7 +24,8 @@ FORMATS = ("jsonl", "text", "parquet")
 class Source:
     """Documents of one kind.
 
-    ``path``: a file, a folder (all its files that match ``pattern``, hidden ones left out) or "-", standard input.
+    ``path``: a file, a pipe, a folder (all its files that match ``pattern``, hidden ones left out) or "-", standard
+    input. Files are decompressed by their first bytes (gzip, xz, zstd); ``.jsonl`` and ``.ndjson`` are read as rows.
     ``weight``: how many times each document is read; 0.5: half of the documents. ``text``: the field of JSONL, the
     column of Parquet. ``split``: "valid" makes the whole source validation text, and its like is dropped from training.
     ``format``: found from the files if None. ``separator``: what ends a document of text; a file is one if None.
@@ -64,7 +65,7 @@ class Source:
             return [path]
         found = [
             Path(folder) / name
-            for folder, _, names in os.walk(path)
+            for folder, _, names in os.walk(path, onerror=_unreadable)
             if not any(part.startswith(".") for part in Path(folder).relative_to(path).parts)
             for name in names
             if not name.startswith(".") and Path(name).match(self.pattern)
@@ -73,6 +74,10 @@ class Source:
         if not found:
             raise NotFound(f"{path} has no file that matches {self.pattern!r}: give another folder or pattern")
         return found
+
+
+def _unreadable(error: OSError) -> None:
+    raise InvalidData(error.filename, f"cannot be read ({error.strerror})", "give a folder that can be") from None
 
 
 @dataclass(frozen=True, slots=True)
