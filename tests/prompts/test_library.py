@@ -59,7 +59,10 @@ def test_a_model_folder_names_the_prompt_that_it_was_tuned_on(tmp_path: Path) ->
     (tmp_path / "prompts.json").write_text('{"grounded": "grounded-short-1"}')
     assert load("grounded", Model(tmp_path), home=tmp_path / "home") is grounded.SHORT
     assert load("sentiment", Model(tmp_path), home=tmp_path / "home") is sentiment.PROMPT
-    assert load("grounded", Model(tmp_path / "x.gguf"), home=tmp_path / "home") is grounded.PROMPT
+    file = tmp_path / "x.gguf"
+    assert load("grounded", Model(file), home=tmp_path / "home") is grounded.PROMPT
+    (tmp_path / "x.prompts.json").write_text('{"grounded": "grounded-short-1"}')
+    assert load("grounded", Model(file), home=tmp_path / "home") is grounded.SHORT
 
 
 @pytest.mark.parametrize(

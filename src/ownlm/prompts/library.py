@@ -1,7 +1,8 @@
 """Which prompt a model is asked with, and the variants that it was chosen from.
 
 1. what ``ownlm eval prompt`` kept for exactly these weights:   OWNLM_HOME/prompts/TEMPLATE.json
-2. what the model's folder names, because it was tuned on it:   prompts.json  {"grounded": "grounded-short-1"}
+2. what the model names, because it was tuned on it:            prompts.json in its folder, NAME.prompts.json by a GGUF
+                                                                file:  {"grounded": "grounded-short-1"}
 3. the first of the built-in ones
 """
 
@@ -12,11 +13,11 @@ from typing import Any, Protocol
 
 from ownlm.errors import CorruptModel, NotFound
 from ownlm.home import data_home
+from ownlm.model.beside import beside
 from ownlm.prompts import chat, complete, grounded, sentiment, summarize, translate
 from ownlm.prompts.kept import read_kept, read_object
 from ownlm.prompts.template import Prompt
 
-NAMED = "prompts.json"
 BUILT_IN: dict[str, tuple[Prompt[Any], ...]] = {
     "chat": (chat.PROMPT,),
     "complete": (complete.PROMPT, *complete.OTHERS),
@@ -46,7 +47,7 @@ def variants(template: str) -> tuple[Prompt[Any], ...]:
 def load(template: str, model: Model | None = None, *, home: Path | None = None) -> Prompt[Any]:
     """The prompt for a model, as listed above; without one, the default.
 
-    Raises NotFound for an unknown template, CorruptModel where the folder's ``prompts.json`` is damaged or names a
+    Raises NotFound for an unknown template, CorruptModel where the model's ``prompts.json`` is damaged or names a
     prompt that is not there, InvalidSetting where what was kept is damaged.
     """
     built_in = variants(template)
@@ -62,12 +63,13 @@ def load(template: str, model: Model | None = None, *, home: Path | None = None)
         if prompt.version == version:
             return prompt
     known = ", ".join(prompt.version for prompt in built_in)
-    raise CorruptModel(f"{model.path}: {NAMED} names {version!r} for {template}, and there are {known}: update ownlm")
+    raise CorruptModel(
+        f"{model.path}: prompts.json names {version!r} for {template}, and there are {known}: update ownlm"
+    )
 
 
 def _named(path: Path | None) -> dict[str, Any]:
-    file = None if path is None or not path.is_dir() else path / NAMED
-    if file is None or not file.is_file():
+    if path is None or not (file := beside(path, "prompts")).is_file():
         return {}
     try:
         found = read_object(file)
