@@ -23,19 +23,19 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import starter_card
 import starter_corpus
+import starter_pack
 import starter_tuning
 from starter_plan import Plan, plan_for, pretraining, tuning
+from starter_train import trained
 
+from ownlm.cli import main as ownlm
 from ownlm.cli.output import note
-from ownlm.train.hooks import Hook
-from ownlm.train.metrics import MetricsFile
-from ownlm.train.progress import ProgressLine
+from ownlm.evals.results import read, results_path
+from ownlm.publish.runs import judge
 from ownlm.train.recipe import Recipe
-from ownlm.train.report import ReportPage
-from ownlm.train.trainer import train
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,34 @@ def tune(work: Work) -> None:
     _train(tuning(work.plan, work.out), work.out / "tuned")
 
 
+def pack(work: Work) -> None:
+    """Four bits."""
+    starter_pack.pack(work.plan, work.out)
+
+
+def figures(work: Work) -> None:
+    """What `ownlm eval starter` and `ownlm eval safety` say; written into the folder's evals.json."""
+    have = read(results_path(work.model))
+    commands = {
+        "tasks": ["eval", "starter", "--model", str(work.model), "--data", str(work.data)],
+        "safety": ["eval", "safety", "--model", str(work.model), "--corpus", str(work.out / "text")],
+    }
+    for section, words in commands.items():
+        if section not in have and (code := ownlm(words)):
+            raise SystemExit(code)
+
+
+def card(work: Work) -> None:
+    """README.md, NOTICE, SHA256SUMS."""
+    starter_card.write(work.model)
+    note(f"{work.model} is complete: copy it to src/ownlm/weights, and there it ships")
+
+
 def _train(recipe: Recipe, out: Path) -> None:
-    """Unless it was done. ``model/recipe.json`` is written at a run's end."""
-    if (out / "model" / "model.safetensors").is_file():
-        note(f"{recipe.name}: {out} is there")
-        return
-    hooks: list[Hook] = [MetricsFile(), ReportPage(), ProgressLine()]
-    found: dict[str, Any] = train(recipe, out, hooks=hooks)
-    note(f"{recipe.name}: {found['steps']} steps, {found['tokens']:,} tokens, {found['seconds'] / 60:.1f} minutes")
+    """To its end; then what is in the folder, as it is served, is compared with what was trained."""
+    trainer = trained(recipe, out)
+    if trainer is not None:
+        judge(trainer)
 
 
 STAGES: dict[str, Callable[[Work], None]] = {
@@ -90,6 +110,9 @@ STAGES: dict[str, Callable[[Work], None]] = {
     "data": conversations,
     "pretrain": pretrain,
     "tune": tune,
+    "pack": pack,
+    "figures": figures,
+    "card": card,
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from starter_corpus import VOCABULARY, Size
 
 from ownlm.errors import InvalidSetting
@@ -20,7 +21,7 @@ from ownlm.train.chat_data import Chats
 from ownlm.train.dial import dial
 from ownlm.train.optim import OptimizerSettings
 from ownlm.train.qat import QuantizationAware
-from ownlm.train.recipe import Base, Fresh, Recipe, Tokens
+from ownlm.train.recipe import Base, Data, Fresh, Recipe, Tokens
 from ownlm.train.schedule import Schedule
 
 CONTEXT = {"small": 1024, "large": 2048}
@@ -69,7 +70,7 @@ class Plan:
 SMALL = Plan(size="small", depth=4, minutes=90, tokens_per_second=5_000)
 """Two cores: 4.7 million weights."""
 LARGE = Plan(size="large", depth=10, minutes=20, tokens_per_second=450_000, length=1024)
-"""One H200 or H100: 77 million weights, some 400 million tokens."""
+"""One H200 or H100: 71 million weights, some 400 million tokens."""
 
 
 def plan_for(size: str, minutes: float | None, threads: int | None = None) -> Plan:
@@ -82,8 +83,6 @@ def plan_for(size: str, minutes: float | None, threads: int | None = None) -> Pl
     if minutes is not None and not minutes > 0:
         raise InvalidSetting("--budget", minutes, "give a number of minutes above 0")
     if size == "auto":
-        import torch
-
         size = "large" if torch.cuda.is_available() else "small"
     found = LARGE if size == "large" else SMALL
     cores = threads or os.cpu_count() or 1
@@ -110,22 +109,23 @@ def pretraining(plan: Plan, out: Path) -> Recipe:
         batch=max(LEAST_ROWS, made.batch_tokens // plan.length),
         length=plan.length,
         threads=plan.threads,
-        compile=plan.size == "large",
+        compile=torch.cuda.is_available(),
         save_every=50,
         measure_every=200,
     )
 
 
-def tuning(plan: Plan, out: Path) -> Recipe:
-    """From the pretrained model, over the conversations of ``starter_tuning``; its end rounds weights to four bits."""
-    data = out / "tuning"
+def tuning(plan: Plan, out: Path, conversations: Data | None = None) -> Recipe:
+    """From the pretrained model, over the conversations of ``starter_tuning``, by default those in ``out``; its end
+    rounds weights to four bits."""
+    folder = out / "tuning"
     tokens = int(plan.tokens_per_second * 60 * plan.tuning_minutes)
     made = dial(plan.depth, VOCABULARY[plan.size], context=plan.length, tokens=tokens)
     rates = made.rates
     return Recipe(
         name=f"{plan.name}-tuning",
         model=Base(out / "pretrained" / "model"),
-        data=Chats((data / "train.jsonl",), valid=(data / "valid.jsonl",), too_long="leave_out"),
+        data=conversations or Chats((folder / "train.jsonl",), valid=(folder / "valid.jsonl",), too_long="leave_out"),
         optimizer=OptimizerSettings(
             rates=replace(
                 rates,
