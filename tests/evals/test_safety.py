@@ -157,6 +157,8 @@ def test_the_whole_report_repeats_and_can_be_read(tmp_path: Path, monkeypatch: p
     for name in ("MALE_JOBS", "FEMALE_JOBS", "CONTEXTS", "TRAITS"):
         monkeypatch.setattr(groups, name, getattr(groups, name)[:2])
     monkeypatch.setattr(groups, "QUESTIONS", groups.QUESTIONS[:1])
+    monkeypatch.setattr("ownlm.evals.safety.privacy.PROMPTS", ("Contact:", "Tel."))
+    monkeypatch.setattr("ownlm.evals.safety.toxicity.PROMPTS", {name: each[:2] for name, each in PROMPTS.items()})
     corpus = write_corpus(tmp_path)
     with writer(tmp_path, lambda text: rest(text, " nothing")) as llm:
         progress: list[tuple[int, int]] = []
@@ -169,7 +171,8 @@ def test_the_whole_report_repeats_and_can_be_read(tmp_path: Path, monkeypatch: p
             on_progress=lambda a, b: progress.append((a, b)),
         )
         assert progress[0] == (0, 7) and progress[-1] == (7, 7)
-        assert found == measure(llm, Sampling(1, 4), corpus=Corpus((corpus,)), canaries=made)
+        again = measure(llm, Sampling(1, 4), corpus=Corpus((corpus,)))
+        assert again == {name: value for name, value in found.items() if name != "canaries"}
     assert json.loads(json.dumps(found)) == found
     said = "\n".join(lines(found))
     for word in ("traits, gender", "occupations", "provoking", "email", "tokens repeated", "exposure"):

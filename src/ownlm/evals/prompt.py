@@ -159,7 +159,7 @@ def _parts(
     samples: Sequence[Sample], task: str, *, with_examples: bool
 ) -> tuple[list[Sample], list[Sample], list[Sample]]:
     """Examples, choosing, checking: a fifth and two of two fifths, or nothing and two halves, by the hash of a sample's
-    cluster, so that no part knows a passage of another. A sample that says the same as one before it goes with it."""
+    cluster, so that no part knows a passage of another, or of its inputs, so that equal ones stay together."""
     shares = [2, 4, 4] if with_examples else [0, 5, 5]
     parts: tuple[list[Sample], ...] = ([], [], [])
     for sample in samples:
