@@ -117,7 +117,7 @@ def padded(pairs: Pairs) -> dict[str, torch.Tensor]:
 
 def test_dpo_loss_and_gradient_are_those_of_trl(folder: Path, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "pairs.jsonl", PAIRS)
-    data = Preferences((path,), reference=True).open(folder, 200, tmp_path / "cache")
+    data = Preferences((path,), reference="float32").open(folder, 200, tmp_path / "cache")
     batch = collate([data.train[at] for at in range(len(data.train))])
     model = Decoder.load(folder)
     moved(model.parameters())
@@ -139,7 +139,7 @@ def test_dpo_loss_and_gradient_are_those_of_trl(folder: Path, tmp_path: Path) ->
 
 def test_smoothing_counts_a_share_of_the_pairs_the_wrong_way_round(folder: Path, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "pairs.jsonl", PAIRS)
-    data = Preferences((path,), reference=True).open(folder, 200, tmp_path / "cache")
+    data = Preferences((path,), reference="float32").open(folder, 200, tmp_path / "cache")
     batch = collate([data.train[at] for at in range(len(data.train))])
     model = Decoder.load(folder)
     moved(model.parameters())
@@ -152,7 +152,7 @@ def test_smoothing_counts_a_share_of_the_pairs_the_wrong_way_round(folder: Path,
 
 def test_adapters_are_their_own_reference(folder: Path, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "pairs.jsonl", PAIRS)
-    given, own = (Preferences((path,), reference=known).open(folder, 200, tmp_path) for known in (True, False))
+    given, own = (Preferences((path,), reference=known).open(folder, 200, tmp_path) for known in ("float32", ""))
     batches = [collate([data.train[at] for at in range(len(data.train))]) for data in (given, own)]
     model = Decoder.load(folder, frozen=True)
     with pytest.raises(InvalidSetting, match="reference"):
@@ -172,13 +172,13 @@ def test_adapters_are_their_own_reference(folder: Path, tmp_path: Path) -> None:
 
 def test_a_reference_is_worked_out_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_lines(tmp_path / "pairs.jsonl", PAIRS)
-    first = Preferences((path,), reference=True).open(folder, 200, tmp_path)
+    first = Preferences((path,), reference="float32").open(folder, 200, tmp_path)
     with torch.no_grad():
         row = first.train[0]
         expected = log_probabilities(Decoder.load(folder), collate([row]))
     np.testing.assert_allclose(row.reference, expected.numpy(), rtol=1e-5)
     monkeypatch.setattr(Decoder, "load", None)
-    again = Preferences((path,), reference=True).open(folder, 200, tmp_path)
+    again = Preferences((path,), reference="float32").open(folder, 200, tmp_path)
     assert again.train[0].reference == row.reference
 
 

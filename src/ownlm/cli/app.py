@@ -21,6 +21,7 @@ from ownlm.cli import (
     quantize,
     serve,
     train,
+    tune,
     up,
 )
 from ownlm.cli.output import say
@@ -50,6 +51,7 @@ eval.app.command(name="safety")(eval_safety.safety)
 app.add_typer(eval.app, name="eval")
 app.add_typer(data.app, name="data")
 app.command(name="train")(train.train)
+app.command(name="tune")(tune.tune)
 app.command(name="quantize")(quantize.quantize)
 app.command(name="export")(export.export)
 app.command(name="pull")(models.pull)

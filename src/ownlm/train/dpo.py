@@ -40,9 +40,7 @@ class Dpo:
         reference = batch.reference
         if reference is None:
             if not adapters(model):
-                raise InvalidSetting(
-                    "reference", False, "without adapters the data must have it: Preferences(reference=True)"
-                )
+                raise InvalidSetting("reference", "", "a model without adapters needs one, such as float32")
             with torch.no_grad(), without_adapters(model):
                 reference = log_probabilities(model, batch)
         rewards = self.beta * (found - reference).view(-1, 2)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,15 +31,15 @@ _TOKENS = 8192
 class Preferences:
     """Files of pairs (see ``preference_rows``), packed into rows; ``valid`` and ``held_out`` as in ``Chats``.
 
-    ``reference``: what the base model gives each answer is computed beforehand, once, and kept with the data. Adapters
-    need no such thing: without them the model is its own reference.
+    ``reference``: what the base model gives each answer is computed beforehand, once, in this precision, which should
+    be the run's, and kept with the data. Adapters need no such thing: without them the model is its own reference.
     """
 
     files: tuple[Path, ...]
     valid: tuple[Path, ...] = ()
     held_out: float = 0.0
     too_long: TooLong = "refuse"
-    reference: bool = False
+    reference: Literal["", "float32", "bfloat16"] = ""
 
     def open(self, tokenizer: Path, length: int, cache: Path) -> Opened:
         """See ``recipe.Data``. Raises InvalidData, and NotFound for a model without a chat template."""
@@ -50,7 +51,7 @@ class Preferences:
             if files
         ]
         if self.reference:
-            pairs = with_reference(pairs, tokenizer, length, cache)
+            pairs = with_reference(pairs, tokenizer, length, cache, getattr(torch, self.reference))
         texts: Texts = pairs[0]
         kept: Texts | None = pairs[1] if self.valid else None
         if self.held_out:
@@ -58,26 +59,26 @@ class Preferences:
         return Opened(PackedRows(texts, length), PackedRows(kept, length) if kept is not None and len(kept) else None)
 
 
-def with_reference(pairs: list[Pairs], model: Path, length: int, cache: Path) -> list[Pairs]:
+def with_reference(pairs: list[Pairs], model: Path, length: int, cache: Path, precision: torch.dtype) -> list[Pairs]:
     """The pairs with what the model gives each answer, computed now unless ``cache`` has it."""
     weights = checkpoint.load(model).fingerprint()
     found: list[Pairs] = []
     reader: Decoder | None = None
     for each in pairs:
-        mark = hashlib.sha256(f"{weights} {each.examples.facts['fingerprint']}".encode()).hexdigest()
+        mark = hashlib.sha256(f"{weights} {each.examples.facts['fingerprint']} {precision}".encode()).hexdigest()
         path = cache / f"reference-{mark[:32]}.npy"
         if not path.is_file():
             reader = reader or _reader(model, length)
             with atomic_write(path) as file:
-                np.save(file, measured(reader, each), allow_pickle=False)
+                np.save(file, measured(reader, each, precision), allow_pickle=False)
         found.append(replace(each, reference=np.load(path, allow_pickle=False)))
     return found
 
 
-def measured(model: Decoder, pairs: Pairs) -> NDArray[np.float32]:
+def measured(model: Decoder, pairs: Pairs, precision: torch.dtype = torch.float32) -> NDArray[np.float32]:
     """float32 [pairs, 2]: the logarithms of the probabilities of the chosen and the rejected answers."""
     found = []
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
         for rows in _portions(pairs):
             found.append(log_probabilities(model, collate(rows).to(model.device)).view(-1, 2).cpu().numpy())
     return np.concatenate(found)
