@@ -20,6 +20,8 @@ from ownlm.publish.words import words
 from ownlm.quant.receipt import TOKENS, sample_ids
 
 SHIPPED_TEXT = "the text that ships"
+FEWEST = 1000
+"""Tokens below which the text that ships is read too: a share of few tokens is no measure."""
 Progress = Callable[[int, int], None]
 
 
@@ -84,7 +86,7 @@ def compare(
         fingerprint=work.fingerprint,
         limits=limits,
         checks=checks,
-        text=text_name if rows is None else f"{len(rows)} held-out rows",
+        text=text_name if rows is None else work.said_of(rows),
         agreement=work.agreement,
     )
 
@@ -122,11 +124,18 @@ class _Work:
     def _parts(self, text: str | None, rows: Sequence[Sequence[int]] | None, name: str) -> list[Ids]:
         window = window_of(self.first.config)
         if rows is not None:
-            return [part for row in rows for part in windows(list(row), window)]
+            parts = [part for row in rows for part in windows(list(row), window)]
+            few = sum(len(part) - 1 for part in parts) < FEWEST
+            return parts + (self._parts(None, None, SHIPPED_TEXT) if few else [])
         if self.first.tokenizer is None:  # a model without words is read over all its ids
             chance = np.random.default_rng(0)
             return windows(chance.integers(0, self.first.config.vocab_size, TOKENS // 4).tolist(), window)
         return windows(sample_ids(self.first.tokenizer, text, name), window)
+
+    def said_of(self, rows: Sequence[Sequence[int]]) -> str:
+        """What was read, for the report."""
+        few = sum(max(0, len(row) - 1) for row in rows) < FEWEST
+        return f"{len(rows)} held-out rows" + (f" and {SHIPPED_TEXT}" if few else "")
 
     def _logits(self, second: Side, parts: list[Ids], *, explained: bool) -> Iterator[Check]:
         """Mean and tail of KL, and top 1; where they are off and nothing else is, the layer in which it begins."""

@@ -34,7 +34,7 @@ def of_decoder(model: Decoder, folder: Path, *, to: str | None = None) -> Traine
     def tensors() -> Mapping[str, Tensor]:
         from ownlm.train.merge import merged
 
-        with _unrounded(model):
+        with _as_stored(model):
             found = merged(model)
         return found if to is None else {name: quantized(tensor, to) for name, tensor in found.items()}
 
@@ -49,7 +49,7 @@ def of_decoder(model: Decoder, folder: Path, *, to: str | None = None) -> Traine
         return found
 
     def as_stored(ids: Ids) -> Logits:
-        with _unrounded(model):
+        with _as_stored(model):
             return logits(ids)
 
     raw = {name: value for name, value in model.raw.items() if name != "quantization_config"}
@@ -97,12 +97,12 @@ def held_out(rows: Rows | None) -> list[list[int]] | None:
 
 
 @contextmanager
-def _unrounded(model: Decoder) -> Iterator[None]:
-    """Within, weights are used as they are, whatever they are rounded to in training."""
-    from ownlm.train.lora import Adapted
+def _as_stored(model: Decoder) -> Iterator[None]:
+    """Within, weights are what a run writes: as they are, whatever they are rounded to in training. Only the sum of a
+    base and its adapter is written as it was rounded."""
     from ownlm.train.modules import Projection
 
-    parts = [part for part in model.modules() if isinstance(part, Projection | Adapted)]
+    parts = [part for part in model.modules() if isinstance(part, Projection)]
     kept = [part.rounding for part in parts]
     for part in parts:
         part.rounding = None
