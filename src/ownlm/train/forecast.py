@@ -46,20 +46,24 @@ def foretell(
     steps: int,
     more_seconds: float = 0.0,
     memory: Mapping[str, int] | None = None,
+    resident: int = 0,
     flops: float | None = None,
     earlier: Sequence[Reached] = (),
 ) -> Forecast:
     """``step_seconds`` are those of measured steps, ``steps`` how many are to come, ``more_seconds`` what validation
-    and checkpoints take; ``memory`` is ``TrainMemory.to_json()``; ``flops`` of the whole run, None where no bits per
-    byte can be told (tuning)."""
+    takes. ``memory`` is ``TrainMemory.to_json()``, and ``resident`` what a process without a GPU came to need in those
+    steps: its allocator holds more than it is asked for. ``flops`` of the whole run; None where no bits per byte can be
+    told (tuning).
+    """
     basis = [f"Time: {len(step_seconds)} measured steps." if step_seconds else "Time: no step was measured."]
     if memory is not None:
-        basis.append("Memory: weights, gradients, optimizer and activations, counted.")
+        counted = "Memory: weights, gradients, optimizer and activations, counted"
+        basis.append(counted + (", and what the allocator made of them." if resident > memory["total"] else "."))
     if flops is not None:
         basis.append(_stands_on(earlier))
     return Forecast(
         seconds=_time(step_seconds, steps, more_seconds) if step_seconds else None,
-        memory=None if memory is None else Estimate(float(memory["total"])),
+        memory=None if memory is None else Estimate(float(max(memory["total"], resident))),
         bits_per_byte=None if flops is None else bits_per_byte(flops, earlier),
         basis=" ".join(basis),
         parts=memory,

@@ -15,30 +15,36 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class TrainMemory:
-    """Bytes of one process. ``activations``: what one forward keeps for its backward pass. ``working``: the largest
-    tensors that come and go beside all that (a chunk of logits and its gradient, the updates of one matrix)."""
+    """Bytes of one process. ``average``: of the weights; ``activations``: what one forward keeps for its backward pass;
+    ``logits``: the chunk of logits that is at hand, and its gradient; ``update``: what the optimizer stacks.
+    """
 
     weights: int
     gradients: int
     optimizer: int
+    average: int
     activations: int
-    working: int = 0
+    logits: int
+    update: int
 
     @property
     def total(self) -> int:
-        """All of it: at the end of a forward everything is there."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.working
+        """The most that is there at a time: at the end of a forward, or while the weights are moved."""
+        stays = self.weights + self.gradients + self.optimizer + self.average
+        return stays + max(self.activations + self.logits, self.update)
 
     def to_json(self) -> dict[str, int]:
         """For ``metrics.jsonl``."""
-        parts = {name: getattr(self, name) for name in ("weights", "gradients", "optimizer", "activations", "working")}
-        return {**parts, "total": self.total}
+        return {name: getattr(self, name) for name in self.__slots__} | {"total": self.total}
 
 
 def weights_and_gradients(model: nn.Module) -> tuple[int, int]:
-    """Bytes of parameters and buffers, each once, and of the gradients of those that learn."""
+    """Bytes of parameters and buffers, each once, and of the gradients of those that learn. On a CPU also what the
+    model keeps to write its checkpoint from."""
     parameters = list(model.parameters())
     held = _distinct([*parameters, *model.buffers()])
+    stored = getattr(model, "stored", {}) if all(part.device.type == "cpu" for part in parameters) else {}
+    held += sum(tensor.array.nbytes for tensor in stored.values())
     return held, _distinct(part for part in parameters if part.requires_grad)
 
 
@@ -73,20 +79,23 @@ def saved_activations(model: nn.Module) -> Iterator[Saved]:
 
 
 class PeakMemory:
-    """How much memory this process came to need since it was made: of the GPU, or resident."""
+    """How much memory this process came to need since this was made: of the GPU, or resident."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-            self._before = 0
+            self._before = torch.cuda.memory_allocated(device)
         else:
+            _warm_up()
             self._before = resident()
+            with contextlib.suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: the peak is what is there now
 
     def __call__(self) -> int | None:
         """Bytes; None where the system does not say."""
         if self.device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self.device))
+            return int(torch.cuda.max_memory_allocated(self.device)) - self._before
         peak = most_resident()
         return None if peak is None else max(0, peak - self._before)
 
@@ -101,8 +110,25 @@ def resident() -> int:
         return 0
 
 
+def _warm_up() -> None:
+    """A step of nothing: the libraries take what they take at their first use, whatever the model."""
+    weight = nn.Parameter(torch.zeros(16, 16))
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    nn.functional.scaled_dot_product_attention(weight[None], weight[None], weight[None]).sum().backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_([weight], 1.0)
+    optimizer.step()
+
+
+def most_memory(device: torch.device) -> int | None:
+    """The most bytes that this process held, of the GPU or resident; None where the system does not say."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else most_resident()
+
+
 def most_resident() -> int | None:
-    """The most bytes of this process that ever were in memory; None where the system does not say."""
+    """The most bytes of this process that were in memory; None where the system does not say."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     try:
         import resource
     except ImportError:

@@ -31,6 +31,8 @@ class ProgressLine:
     def on_start(self, facts: RunFacts) -> None:
         self._facts = facts
         self._say(f"training {facts.name}: {started(facts)}")
+        for line in foretold(facts.forecast or {}):
+            self._say(f"  {line}")
         if not self._stream.isatty():
             return
         from rich.console import Console
@@ -80,7 +82,10 @@ class ProgressLine:
             parts.append(f"{100 * metrics['mfu']:.0f} % MFU")
         left = self._facts.steps - metrics["step"]
         if left and self._recent:
-            parts.append(f"{duration(left * sum(self._recent) / len(self._recent))} left")
+            seconds = left * sum(self._recent) / len(self._recent)
+            if self._facts.minutes is not None:
+                seconds = min(seconds, max(0.0, 60 * self._facts.minutes - metrics.get("elapsed", 0.0)))
+            parts.append(f"{duration(seconds)} left")
         return "  ".join(parts) if self._bar is not None else ", ".join(parts)
 
     def _say(self, text: str) -> None:
@@ -116,22 +121,30 @@ def ended(result: Metrics) -> str:
     return f"{'stopped: ' + result['stopped'] if result.get('stopped') else 'done'}: {', '.join(parts)}"
 
 
+def foretold(forecast: Metrics) -> list[str]:
+    """What is expected, a line each.
+
+    >>> foretold({"bits_per_byte": {"value": 1.5, "low": 1.2, "high": 1.9}, "memory": {"value": 310e6}})
+    ['expected: 296 MiB of memory', 'expected: 1.500 bits per byte (1.200 to 1.900)']
+    """
+    found = []
+    for name, (noun, write) in MEASURES.items():
+        if one := forecast.get(name):
+            bounds = "" if one.get("low") is None else f" ({write(one['low'])} to {write(one['high'])})"
+            found.append(f"expected: {write(one['value'])}{noun}{bounds}")
+    return found
+
+
 def compared(forecast: Metrics) -> list[str]:
     """How far off a forecast was, a line each.
 
     >>> compared({"seconds": {"value": 100.0, "actual": 104.0, "off": 0.04}})
-    ['time: 1 min 40 s forecast, 1 min 44 s taken (+4.0 %)']
+    ['1 min 44 s, expected 1 min 40 s (+4.0 %)']
     """
-    writers = {
-        "seconds": ("time", duration, "taken"),
-        "memory": ("memory", size, "used"),
-        "bits_per_byte": ("bits per byte", "{:.3f}".format, "reached"),
-    }
     found = []
-    for name, (noun, write, verb) in writers.items():
+    for name, (noun, write) in MEASURES.items():
         if one := forecast.get(name):
-            off = f"{100 * one['off']:+.1f} %"
-            found.append(f"{noun}: {write(one['value'])} forecast, {write(one['actual'])} {verb} ({off})")
+            found.append(f"{write(one['actual'])}{noun}, expected {write(one['value'])} ({100 * one['off']:+.1f} %)")
     return found
 
 
@@ -157,3 +170,11 @@ def size(amount: float) -> str:
         if amount >= unit:
             return f"{amount / unit:.3g} {name}"
     return f"{amount:.0f} B"
+
+
+MEASURES = {
+    "seconds": ("", duration),
+    "memory": (" of memory", size),
+    "bits_per_byte": (" bits per byte", "{:.3f}".format),
+}
+"""What a forecast tells: its unit, and how it is written."""

@@ -40,11 +40,13 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Data at hand: rows to learn from and, where there are such, to measure by; ``tokens_per_byte`` of the latter."""
+    """Data at hand: rows to learn from and, where there are such, to measure by; of the latter, ``tokens_per_byte``
+    and in ``measured_on`` a name that no other text has."""
 
     train: Rows
     valid: Rows | None = None
     tokens_per_byte: float | None = None
+    measured_on: str | None = None
 
 
 class Data(Protocol):
@@ -66,7 +68,8 @@ class Tokens:
         if not manifest.tokens("valid") > length:
             return Opened(train)
         ratio = manifest.tokens("valid") / max(1, manifest.bytes("valid"))
-        return Opened(train, TokenRows(self.folder, "valid", length), ratio)
+        measured_on = " ".join(shard.sha256 for shard in manifest.splits["valid"])
+        return Opened(train, TokenRows(self.folder, "valid", length), ratio, measured_on)
 
 
 class Tuning(Protocol):

@@ -108,7 +108,7 @@ class ReportPage:
     _end: dict[str, Any] | None
 
     def _take(self, metrics: Metrics) -> None:
-        self._elapsed += metrics.get("seconds") or 0.0
+        self._elapsed = metrics.get("elapsed") or self._elapsed + (metrics.get("seconds") or 0.0)
         self._last = metrics["step"]
         if "loss" in metrics:
             self._points.add({**metrics, "elapsed": self._elapsed})

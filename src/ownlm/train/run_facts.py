@@ -25,6 +25,8 @@ class RunFacts:
     first_step: int = 0
     device: str = "cpu"
     precision: str = "float32"
+    minutes: float | None = None
+    """Of computing, after which the run ends, if ``steps`` are not done before."""
     processes: int = 1
     peak_flops: float | None = None
     forecast: Mapping[str, Any] | None = None
@@ -47,6 +49,7 @@ class RunFacts:
             "name": self.name,
             "steps": self.steps,
             "first_step": self.first_step,
+            "minutes": self.minutes,
             "tokens_per_step": self.tokens_per_step,
             "parameters": self.parameters,
             "flops_per_token": self.flops_per_token,

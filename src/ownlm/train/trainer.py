@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-import resource
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ownlm.errors import Diverged, OtherRecipe
 from ownlm.train import folder as folders
+from ownlm.train.average import Average
 from ownlm.train.decoder import Decoder
 from ownlm.train.distributed import World, alone, joined, local, whole
+from ownlm.train.forecast import off_by
 from ownlm.train.hooks import Hook
 from ownlm.train.losses import Loss, LossSum
+from ownlm.train.measure import measure
+from ownlm.train.memory import PeakMemory, most_memory
 from ownlm.train.optim import Optimizer
+from ownlm.train.peak import used
 from ownlm.train.precision import chosen
 from ownlm.train.recipe import Base, Recipe
-from ownlm.train.rows import Feed, in_order
+from ownlm.train.rehearse import look_ahead
+from ownlm.train.rows import Feed
 from ownlm.train.run_facts import RunFacts
 from ownlm.train.state import FLAT, Checkpoints, State, weights
 
@@ -51,6 +54,7 @@ class Trainer:
             torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
         self.world = world = world or alone()
+        self.memory = PeakMemory(world.device)
         self.recipe, self.out, self.sample = recipe, out, sample
         self.hooks = list(hooks) if world.leads else []
         self.device = world.device
@@ -62,9 +66,11 @@ class Trainer:
         self.model = self._model()
         self.optimizer = Optimizer(self.model.named_parameters(), recipe.optimizer)
         self.checkpoints = Checkpoints(out / "checkpoints", recipe.keep, world)
+        self.flops_per_token = self.model.flops_per_token(recipe.length)
+        self.peak: float | None = None
         self.step = self.tokens = 0
         self.seconds = 0.0
-        self.average: dict[str, Tensor] | None = None
+        self.average = Average(self.model, recipe.average, world)
         self.first_loss = math.nan
         self.rounded = False
         self._recent = deque[float](maxlen=20)
@@ -104,7 +110,7 @@ class Trainer:
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(state.optimizer)
         self.step, self.seconds, self.tokens = state.step, state.seconds, state.tokens
-        self.average, self.first_loss = state.average, state.first_loss
+        self.average.values, self.first_loss = state.average, state.first_loss
         return state
 
     def facts(self, **more: Any) -> RunFacts:
@@ -114,9 +120,12 @@ class Trainer:
             name=recipe.name,
             out=self.out,
             steps=recipe.schedule.steps,
+            minutes=recipe.schedule.minutes,
+            measured_on=self.data.measured_on,
+            peak_flops=self.peak,
             tokens_per_step=recipe.batch * recipe.length,
             parameters=self.model.count(),
-            flops_per_token=self.model.flops_per_token(recipe.length),
+            flops_per_token=self.flops_per_token,
             recipe=recipe.to_json(),
             first_step=self.step,
             device=self.device.type,
@@ -125,76 +134,64 @@ class Trainer:
             **more,
         )
 
-    def one_step(self) -> dict[str, Any]:
-        """Compute and apply the next update; its metrics.
+    def gradients(self, step: int, parts: int | None = None) -> dict[str, float]:
+        """Compute those of a step (or of its first ``parts``); the means of its loss and metrics, its count and tokens.
 
         Gradients of sums are added up and divided by the whole step's count: however a step is split, it is the same.
         """
-        recipe, began = self.recipe, time.perf_counter()
-        self._round_when_due()
-        factor = recipe.schedule.factor(self.step, self.seconds)
-        total, count, tokens, more = 0.0, 0, 0, dict[str, float]()
-        batches = self.feed.batches(self.step)
+        batches = self.feed.batches(step)[:parts]
+        sums: dict[str, float] = {"loss": 0.0, "count": 0, "tokens": 0}
         for part, batch in enumerate(batches, 1):
             self.world.sync_gradients(self.model, part == len(batches))
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 found: LossSum = self._compute(self.model, batch.to(self.device))
             found.sum.backward()  # type: ignore[no-untyped-call]
-            total += found.sum.item()
-            count += found.count
-            tokens += len(batch.ids)
-            for name, value in found.metrics.items():
-                more[name] = more.get(name, 0.0) + value
-        sums = self.world.sums({"loss": total, "count": count, "tokens": tokens, **more})
-        total, count, tokens = sums.pop("loss"), int(sums.pop("count")), int(sums.pop("tokens"))
+            told = {"loss": found.sum.item(), "count": found.count, "tokens": len(batch.ids), **found.metrics}
+            for name, value in told.items():
+                sums[name] = sums.get(name, 0) + value
+        sums = self.world.sums(sums)
+        count = max(1, sums["count"])
         gradients = [local(parameter.grad) for parameter in self.model.parameters() if parameter.grad is not None]
-        torch._foreach_div_(gradients, max(1, count) / self.world.size)  # several processes give their mean
+        torch._foreach_div_(gradients, count / self.world.size)  # several processes give their mean
+        return {name: value if name in ("count", "tokens") else value / count for name, value in sums.items()}
+
+    def one_step(self) -> dict[str, Any]:
+        """Compute and apply the next update; its metrics."""
+        recipe, began, before = self.recipe, time.perf_counter(), self.tokens
+        self._round_when_due()
+        factor = recipe.schedule.factor(self.step, self.seconds)
+        means = self.gradients(self.step)
         norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimizer.clip)).item()
-        loss = total / max(1, count)
-        self._check(loss, norm)
+        self._check(means["loss"], norm)
         self.optimizer.set_factor(factor)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._follow()
+        self.average.follow(self.step)
         self.step += 1
-        self.tokens += tokens
+        self.tokens += int(means.pop("tokens"))
         taken = self.world.of_leader(time.perf_counter() - began)
         self.seconds += taken
+        speed = (self.tokens - before) / taken
+        means.pop("count")
         return {
             "step": self.step,
-            "loss": loss,
+            "loss": means.pop("loss"),
             "lr": factor,
             "grad_norm": norm,
             "tokens": self.tokens,
             "seconds": taken,
-            "tokens_per_second": tokens / taken,
-            **{name: value / max(1, count) for name, value in sums.items()},
+            "elapsed": self.seconds,
+            "tokens_per_second": speed,
+            "mfu": used(speed, self.flops_per_token, self.peak),
+            **means,
         }
-
-    def measure(self) -> dict[str, Any]:
-        """The loss over held-out rows with the weights that would be written."""
-        if self.data.valid is None:
-            return {}
-        total, count = 0.0, 0
-        batches = in_order(self.data.valid, self.feed.micro, self.recipe.measured_rows)
-        with self.averaged(), torch.no_grad():
-            for batch, counts in self.world.dealt(batches):
-                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                    found = self.recipe.loss(self.model, batch.to(self.device))
-                if counts:
-                    total += found.sum.item()
-                    count += found.count
-        sums = self.world.sums({"loss": total, "count": count})
-        loss = sums["loss"] / max(1, sums["count"])
-        measured: dict[str, Any] = {"valid_loss": loss}
-        if self.data.tokens_per_byte is not None:
-            measured["valid_bits_per_byte"] = loss / math.log(2) * self.data.tokens_per_byte
-        return measured
 
     def run(self) -> dict[str, Any]:
         """Every step that is left, then the model's folder; the result (see ``hooks``)."""
         recipe, schedule = self.recipe, self.recipe.schedule
-        facts = self.facts()
+        told = look_ahead(self)
+        facts = self.facts(forecast=told)
+        began = time.perf_counter()
         for hook in self.hooks:
             hook.on_start(facts)
         metrics: dict[str, Any] = {}
@@ -205,7 +202,7 @@ class Trainer:
                 metrics = self.one_step()
                 last = schedule.progress(self.step, self.seconds) >= 1
                 if last or (recipe.measure_every and self.step % recipe.measure_every == 0):
-                    metrics |= self.measure()
+                    metrics |= measure(self)
                     if self.sample is not None:
                         with self.averaged():
                             metrics["sample"] = self.sample(self.model)
@@ -226,9 +223,12 @@ class Trainer:
                 "seconds": self.seconds,
                 "loss": metrics.get("loss"),
                 "valid_bits_per_byte": metrics.get("valid_bits_per_byte"),
-                "peak_memory": peak_memory(self.device),
+                "peak_memory": most_memory(self.device),
                 "stopped": stopped,
             }
+            if told is not None and stopped is None:
+                actual = {"seconds": time.perf_counter() - began, "memory": self.memory()}
+                result["forecast"] = off_by(told, actual | {"bits_per_byte": metrics.get("valid_bits_per_byte")})
             for hook in self.hooks:
                 hook.on_end(result)
         return result
@@ -251,45 +251,14 @@ class Trainer:
             recipe=self.recipe.to_json(),
             model=weights(self.model),
             optimizer=self.optimizer.state_dict(),
-            average=self.average,
+            average=self.average.values,
             first_loss=self.first_loss,
             dtype=str(self.dtype).removeprefix("torch."),
         )
 
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Within, the model has the averaged weights, if there are such."""
-        if self.average is None:
-            yield
-            self.world.scatter(self.model)
-            return
-        kept = {name: parameter.detach().clone() for name, parameter in self._trained()}
-        try:
-            self._put(self.average)
-            yield
-        finally:
-            self.world.scatter(self.model)
-            self._put(kept)
-
-    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        return ((name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad)
-
-    def _put(self, values: Mapping[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self._trained():
-                parameter.copy_(values[name])
-
-    def _follow(self) -> None:
-        """The moving average of the weights; over the first steps, where it would lag, their mean."""
-        share = self.recipe.average
-        if share is None:
-            return
-        with torch.no_grad():
-            if self.average is None:
-                self.average = {name: parameter.detach().clone() for name, parameter in self._trained()}
-            weight = 1 - min(share, (self.step + 1) / (self.step + 10))
-            for name, parameter in self._trained():
-                self.average[name].lerp_(parameter, weight)
+        return self.average.in_place()
 
     def _round_when_due(self) -> None:
         rounding = self.recipe.quantization
@@ -317,11 +286,3 @@ def train(recipe: Recipe, out: Path, *, hooks: Sequence[Hook] = (), sample: Samp
     """
     with joined() as world:
         return Trainer(recipe, out, hooks=hooks, sample=sample, world=world).run()
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes that this process held at most."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else used * 1024

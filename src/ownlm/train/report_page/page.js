@@ -61,18 +61,19 @@ function start() {
 
   function head() {
     const c = data.columns, n = c.step.length - 1, done = data.last_step, total = data.run.steps;
-    document.title = `${data.run.name}: ${total ? Math.floor(100 * done / total) : 0} %`;
     $("name").textContent = data.run.name;
     const halted = data.end && data.end.stopped;
     $("state").textContent = halted ? "stopped" : data.end ? "finished" : "running";
     $("state").className = `pill ${halted ? "halted" : data.end ? "" : "running"}`;
     $("stopped").hidden = !halted; $("stopped").textContent = halted || "";
-    $("track").firstElementChild.style.width = `${total ? 100 * done / total : 0}%`;
-    $("track").setAttribute("aria-valuenow", String(total ? Math.round(100 * done / total) : 0));
     const speed = mean(c.tokens_per_second.slice(-20)), used = mean(c.mfu.slice(-20));
-    const left = speed ? (total - done) * data.run.tokens_per_step / speed : null;
+    const spent = last(c.elapsed) || 0, budget = data.run.minutes ? 60 * data.run.minutes : Infinity, share = Math.min(1, Math.max(total ? done / total : 0, spent / budget));
+    const left = speed ? Math.min((total - done) * data.run.tokens_per_step / speed, Math.max(0, budget - spent)) : null;
+    document.title = `${data.run.name}: ${Math.floor(100 * share)} %`;
+    $("track").firstElementChild.style.width = `${100 * share}%`;
+    $("track").setAttribute("aria-valuenow", String(Math.round(100 * share)));
     const bits = data.valid.bits_per_byte.filter(Number.isFinite);
-    const rows = [["Step", done.toLocaleString("en"), `of ${total.toLocaleString("en")}`], data.end ? ["Took", duration(data.end.seconds), ""] : ["Time left", left === null ? "–" : duration(left), ""],
+    const rows = [["Step", done.toLocaleString("en"), data.run.minutes ? "" : `of ${total.toLocaleString("en")}`], data.end ? ["Took", duration(data.end.seconds), ""] : ["Time left", left === null ? "–" : duration(left), ""],
       ["Loss", n < 0 ? "–" : fixed(mean(c.loss.slice(-20)) ?? NaN), ""], ["Bits per byte", bits.length ? fixed(last(bits)) : "–", ""],
       ["Tokens per second", speed ? short(speed) : "–", ""], ["MFU", used ? percent(used) : "–", ""], ["Parameters", short(data.run.parameters), ""]];
     fill($("figures"), rows.map(([name, value, more]) => make("div", make("dt", name), make("dd", value, more && make("small", more)))));
