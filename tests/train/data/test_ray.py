@@ -36,7 +36,7 @@ def sources(folder: Path) -> list[Source]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_same_shards(cluster: RayData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ownlm.train.data.source.PIECE_FILES", 2)  # several tasks of every kind
+    monkeypatch.setattr("ownlm.train.data.pieces.PIECE_FILES", 2)  # several tasks of every kind
     given = sources(tmp_path)
     settings = BuildSettings(vocab_size=310, valid=0.1, shard_tokens=4000)
     made = build(given, tmp_path / "here", settings)

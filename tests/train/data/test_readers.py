@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 from corpus_support import both, jsonl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ownlm.errors import InvalidData, InvalidSetting, MissingExtra, NotFound
 from ownlm.train.data import BuildSettings, Source, build
 from ownlm.train.data.cutting import cut, split_documents
+from ownlm.train.data.pieces import pieces
 from ownlm.train.data.readers import NotText, clean, documents
-from ownlm.train.data.source import pieces
 
 TEXTS = ["one\ntwo", "naïve 漢字 \u2028 line", "", "last one"]
 
@@ -264,12 +264,42 @@ def test_small_files_are_read_together(tmp_path: Path) -> None:
     def sizes(limit: int) -> Iterator[int]:
         from unittest.mock import patch
 
-        with patch("ownlm.train.data.source.PIECE_BYTES", limit):
+        with patch("ownlm.train.data.pieces.PIECE_BYTES", limit):
             yield from (len(piece.files) for piece in pieces([Source("s", folder)]))
 
     assert list(sizes(1)) == [1] * 7
     assert list(sizes(300)) == [3, 3, 1]
     assert list(sizes(10_000)) == [7]
+
+
+@given(
+    st.lists(st.text("ab\u6f22", max_size=9), max_size=12), st.integers(1, 60), st.sampled_from(["\n", "\n\n", "\r\n"])
+)
+@settings(deadline=None)
+def test_parts_of_a_file_are_the_file(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], size: int, ending: str
+) -> None:
+    path = tmp_path_factory.mktemp("parts") / "rows.jsonl"
+    path.write_bytes(ending.join(json.dumps({"text": text}, ensure_ascii=False) for text in texts).encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ownlm.train.data.pieces.PART_BYTES", size)
+        found = pieces([Source("s", path)])
+    assert len(found) == max(1, -(-path.stat().st_size // size))
+    rows = [text for piece in found for text, _ in documents(path, Source("s", path), piece.part)]
+    assert rows == texts
+
+
+def test_parts_know_their_lines(tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ownlm.train.data.pieces.PART_BYTES", 40)
+    rows = [f"row {rank}" for rank in range(30)]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    made = build([Source("s", path)], tmp_path / "out", BuildSettings(tokenizer=tokenizer_folder, near=None))
+    assert sorted(both(tmp_path / "out")) == sorted(rows)
+    assert (made.sources[0].files, made.sources[0].read) == (1, 30)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:17], '{"txt": 1}', *lines[17:]]))
+    with pytest.raises(InvalidData, match=r"a.jsonl, line 18 has no"):
+        build([Source("s", path)], tmp_path / "other", BuildSettings())
 
 
 def test_rows_keep_their_other_fields_to_themselves(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 from ownlm.errors import DiskFull, InvalidData, InvalidSetting
 from ownlm.train.data import duplicates, readers
 from ownlm.train.data.executors import FULL, Executor, Inline, Processes
+from ownlm.train.data.pieces import pieces
 from ownlm.train.data.scan import Scan, Scanned
 from ownlm.train.data.segment import Table
-from ownlm.train.data.source import STDIN, BuildSettings, Source, check_names, pieces
+from ownlm.train.data.source import STDIN, BuildSettings, Source, check_names
 
 Progress = Callable[[str, int, int], None]
 Note = Callable[[str], None]

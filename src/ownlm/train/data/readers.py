@@ -28,11 +28,12 @@ class NotText(InvalidData):
     """Bytes that are no UTF-8 text: left out, and counted, where a folder was asked for."""
 
 
-def documents(file: Path, source: Source, *, given: bool = True) -> Iterator[tuple[str, int]]:
+def documents(file: Path, source: Source, part: tuple[int, int] | None = None) -> Iterator[tuple[str, int]]:
     """(text, 0 for the first part of a document and 1 for a further one) of a file, in order.
 
-    A text longer than ``cutting.LONGEST`` is cut at a paragraph into several documents. Raises InvalidData with file
-    and line, NotText, NotFound, MissingExtra.
+    ``part``: of a file for which ``rows_of_bytes`` holds, only the rows that start in these bytes. A text longer than
+    ``cutting.LONGEST`` is cut at a paragraph into several documents. Raises InvalidData with file and line, NotText,
+    NotFound, MissingExtra.
     """
     try:
         with file.open("rb") as raw:
@@ -45,7 +46,7 @@ def documents(file: Path, source: Source, *, given: bool = True) -> Iterator[tup
                 return
             with _unpacked(raw, start) as stream:
                 if kind == "jsonl":
-                    yield from _cut_each(_jsonl(stream, file, source.text))
+                    yield from _cut_each(_jsonl(stream, file, source.text, part))
                 else:
                     yield from split_documents(_characters(stream, file), source.separator)
     except FileNotFoundError:
@@ -54,6 +55,17 @@ def documents(file: Path, source: Source, *, given: bool = True) -> Iterator[tup
         raise InvalidData(file, f"is damaged or ends too early ({error})", _GET) from None
     except OSError as error:
         raise InvalidData(file, f"cannot be read ({error.strerror or error})", "give a file that can be") from None
+
+
+def rows_of_bytes(file: Path, source: Source) -> bool:
+    """Whether the file is JSONL and not compressed, so that parts of it can be read."""
+    try:
+        with file.open("rb") as raw:
+            start = raw.read(6)
+            kind = source.format or _format(file, start)
+            return kind == "jsonl" and _unpacked(raw, start) is raw
+    except (OSError, MissingExtra):
+        return False  # reading it will say what is wrong
 
 
 def format_of_content(file: Path) -> Format:
@@ -144,9 +156,11 @@ def _cut_each(texts: Iterator[str]) -> Iterator[tuple[str, int]]:
             yield part, min(rank, 1)
 
 
-def _jsonl(stream: IO[bytes], file: Path, field: str) -> Iterator[str]:
-    number = 0
-    while line := stream.readline(LONGEST_LINE):
+def _jsonl(stream: IO[bytes], file: Path, field: str, part: tuple[int, int] | None) -> Iterator[str]:
+    number, end = 0, None
+    if part is not None:
+        number, end = _start_part(stream, part), part[1]
+    while (end is None or stream.tell() < end) and (line := stream.readline(LONGEST_LINE)):
         number += 1
         if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
             raise InvalidData(file, f"has more than {LONGEST_LINE >> 20} MiB", "it is no JSON Lines", line=number)
@@ -164,6 +178,19 @@ def _jsonl(stream: IO[bytes], file: Path, field: str) -> Iterator[str]:
         if not isinstance(text, str):
             raise _wrong(file, field, text, row, f'"{field}"', line=number)
         yield text
+
+
+def _start_part(stream: IO[bytes], part: tuple[int, int]) -> int:
+    """Go to the first row of the part; return how many lines stand before it."""
+    if not part[0]:
+        return 0
+    left, number = part[0] - 1, 0  # the byte before: if it ends a row, the next one is the part's
+    while left > 0:
+        data = stream.read(min(left, 1 << 20))
+        number += data.count(b"\n")
+        left -= len(data) or left
+    stream.readline()
+    return number + 1
 
 
 def _wrong(

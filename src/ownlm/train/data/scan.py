@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ownlm.train.data.pieces import Piece
 from ownlm.train.data.readers import NotText, clean, documents
 from ownlm.train.data.segment import SEGMENT_BYTES, Segment, write_segment
-from ownlm.train.data.source import Piece, Source
+from ownlm.train.data.source import Source
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Scan:
         for file in piece.files:
             start = len(texts), size, found.read, found.empty, found.cut, len(found.segments)
             try:
-                for text, further in documents(file, self.sources[piece.source]):
+                for text, further in documents(file, self.sources[piece.source], piece.part):
                     found.read += 1
                     found.cut += further
                     if not text.strip():
@@ -59,7 +60,7 @@ class Scan:
                 _, size, found.read, found.empty, found.cut, _ = start
                 found.left_out.append(str(error))
                 continue
-            found.files += 1
+            found.files += piece.part is None or piece.part[0] == 0
         if texts:
             self._write(found, texts)
         return found

@@ -12,9 +12,6 @@ from typing import Literal
 from ownlm.errors import InvalidData, InvalidSetting, NotFound
 
 STDIN = "-"
-PIECE_BYTES = 32 << 20
-"""Small files are read together, up to so many bytes."""
-PIECE_FILES = 4096
 
 Format = Literal["jsonl", "text", "parquet"]
 FORMATS = ("jsonl", "text", "parquet")
@@ -78,34 +75,6 @@ class Source:
 
 def _unreadable(error: OSError) -> None:
     raise InvalidData(error.filename, f"cannot be read ({error.strerror})", "give a folder that can be") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Files of one source that one task reads, in order. ``given``: named by the user, not found in a folder."""
-
-    rank: int
-    source: int
-    files: tuple[Path, ...]
-    given: bool
-
-
-def pieces(sources: Sequence[Source]) -> list[Piece]:
-    """All the files, validation sources first: of two like documents the first is kept. Raises NotFound."""
-    found: list[Piece] = []
-    for rank in sorted(range(len(sources)), key=lambda rank: sources[rank].split != "valid"):
-        source = sources[rank]
-        group: list[Path] = []
-        size = 0
-        for file in source.files():
-            more = file.stat().st_size
-            if group and (size + more > PIECE_BYTES or len(group) >= PIECE_FILES):
-                found.append(Piece(len(found), rank, tuple(group), not Path(source.path).is_dir()))
-                group, size = [], 0
-            group.append(file)
-            size += more
-        found.append(Piece(len(found), rank, tuple(group), not Path(source.path).is_dir()))
-    return found
 
 
 @dataclass(frozen=True, slots=True)
