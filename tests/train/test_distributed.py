@@ -34,14 +34,17 @@ SETTINGS: dict[str, Any] = {"micro": 2, "measured_rows": 5}  # parts to add up; 
 Run = tuple[Path, int | None, dict[str, Any]]
 
 
+def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+
+
 def by_two(data: Path, *runs: Run) -> subprocess.CompletedProcess[str]:
     """Runs one after another in two processes."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    start += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     told = json.dumps([(str(out), stop, SETTINGS | changes) for out, stop, changes in runs])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [*start, str(CHILD), str(data), told]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    return torchrun(str(CHILD), str(data), told)
 
 
 def by_one(data: Path, out: Path, stop: int | None = None) -> None:
@@ -107,6 +110,29 @@ def test_a_damaged_checkpoint_is_named(data: Path, runs: Path, tmp_path: Path) -
     (tmp_path / "checkpoints" / "step-00000012" / "state.json").unlink()
     with pytest.raises(CorruptModel, match="step-00000012 is no checkpoint of a training run"):
         Trainer(tiny_run.recipe(data, **SETTINGS), tmp_path)
+
+
+RECIPE = """
+import sys
+from pathlib import Path
+sys.path += {paths!r}
+import tiny_run
+
+def recipe():
+    return tiny_run.recipe(Path({data!r}))
+"""
+
+
+def test_the_command_runs_in_two_processes_and_one_speaks(data: Path, tmp_path: Path) -> None:
+    paths = [str(Path(__file__).parent)]
+    (tmp_path / "tiny.py").write_text(RECIPE.format(paths=paths, data=str(data)), "utf-8")
+    out = tmp_path / "run"
+    words = ["train", str(tmp_path / "tiny.py"), "--out", str(out), "--set", "schedule.steps=2"]
+    done = torchrun("-m", "ownlm", *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(str(out / "model")) == 1 and done.stderr.count("preparing") == 1
+    assert "2 processes" in done.stderr
+    assert (out / "model" / "model.safetensors").is_file() and (out / "report.html").is_file()
 
 
 def test_batches_are_dealt_out_evenly() -> None:

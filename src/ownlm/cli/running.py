@@ -19,8 +19,9 @@ Project = Annotated[str | None, typer.Option("--trackio", help="Also log to this
 
 def run(recipe: Recipe, folder: Path, *, tensorboard: bool = False, trackio: str | None = None) -> None:
     """Run a recipe, or go on with its run, and say what came of it. The model in the folder, as it is served, is
-    compared with the trainer's. Raises as ``Trainer`` and the gate do."""
+    compared with the trainer's. Of several processes (torchrun) one speaks. Raises as ``Trainer`` and the gate do."""
     from ownlm.publish.runs import judge
+    from ownlm.train.distributed import joined
     from ownlm.train.hooks import Hook, TensorBoard, Trackio
     from ownlm.train.metrics import MetricsFile
     from ownlm.train.progress import ProgressLine
@@ -32,10 +33,14 @@ def run(recipe: Recipe, folder: Path, *, tensorboard: bool = False, trackio: str
         hooks.append(TensorBoard())
     if trackio is not None:
         hooks.append(Trackio(trackio))
-    note(f"{recipe.name}: preparing {folder}")
-    trainer = Trainer(recipe, folder, hooks=hooks)
-    result = trainer.run()
-    report = judge(trainer)
+    with joined() as world:
+        if world.leads:
+            note(f"{recipe.name}: preparing {folder}")
+        trainer = Trainer(recipe, folder, hooks=hooks, world=world)
+        result = trainer.run()
+        if not world.leads:
+            return
+        report = judge(trainer)
     say(str(folder / "model"))
     if result["valid_bits_per_byte"] is not None:
         say(f"  bits per byte  {result['valid_bits_per_byte']:.3f} on text that was set aside")

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ownlm.errors import InvalidSetting
+from ownlm.errors import InvalidSetting, OwnLMError
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -162,6 +162,10 @@ def joined() -> Iterator[World]:
 
         mesh = init_device_mesh(device.type, (size,))
         yield World(dist.get_rank(), size, device, mesh)
+    except RuntimeError as error:
+        if not _lost(error):
+            raise
+        raise OwnLMError(f"process {os.environ.get('RANK')} of {size} lost another, which said why it ended") from error
     finally:
         dist.destroy_process_group()
 
@@ -202,6 +206,11 @@ def of_whole(compute: Callable[[Tensor], Tensor], parts: Tensor, like: Tensor) -
     first = mesh.get_local_rank() * share
     found = DTensor.from_local(compute(padded[first : first + share]), mesh, [Shard(0)]).full_tensor()[:count]
     return distribute_tensor(found.contiguous(), mesh, [Shard(1)], src_data_rank=None).to_local()
+
+
+def _lost(error: RuntimeError) -> bool:
+    """Whether another process is gone: gloo and NCCL have no exception of their own for it."""
+    return isinstance(error, dist.DistError) or "onnection" in str(error)
 
 
 def _number(name: str, otherwise: int) -> int:
