@@ -138,7 +138,7 @@ def tuning(plan: Plan, out: Path, conversations: Data | None = None) -> Recipe:
         ),
         schedule=Schedule(steps=100_000, minutes=plan.tuning_minutes, warmup=20, decay=0.7),
         quantization=QuantizationAware(FORMAT, ROUNDED),
-        batch=max(1, made.batch_tokens // plan.length),
+        batch=max(LEAST_ROWS, made.batch_tokens // plan.length),
         length=plan.length,
         threads=plan.threads,
         save_every=50,
