@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import sys
@@ -67,6 +68,16 @@ def test_another_model_is_not_called_so(run: Run, shipped: Path, tmp_path: Path)
     assert "demonstration" not in err
     assert remark(str(other)) is None
     assert or_starter(str(other)) == str(other)
+
+
+def test_serve_offers_the_model_that_ships(run: Run, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: list[str] = []
+    module = importlib.import_module("ownlm.cli.serve")
+    monkeypatch.setattr(module, "_serve", lambda llm, name, settings, listener: (offered.append(name), llm.close()))
+    code, _, err = run("serve", "--port", "0")
+    assert code == 0, err
+    assert offered == [NAME]
+    assert f"{NAME} is a demonstration" in err
 
 
 def test_ask_writes_when_it_is_told_to_and_quotes_otherwise(run: Run, shipped: Path, tmp_path: Path) -> None:
