@@ -149,7 +149,7 @@ def stats(
          size(one.kept_bytes), " ".join(f"{length:,}" for length in one.lengths))
         for one in surveys
     ]  # fmt: skip
-    table(rows, ("source", "read", "text", "empty", "same", "alike", "kept", "text kept", "bytes: least 10% 50% 90% most"))
+    table(rows, ("source", "read", "text", "empty", "same", "alike", "kept", "kept text", "bytes: 0 10 50 90 100 %"))
 
 
 def _say(folder: Path, made: Manifest) -> None:
