@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ sys.path.append(str(Path(__file__).parent))
 import tiny_run
 
 from ownlm.cli import main
-from ownlm.errors import InvalidSetting, NotFound
+from ownlm.errors import InvalidSetting, NotFound, OtherRecipe
+from ownlm.train.corpus import Corpus
+from ownlm.train.data import BuildSettings, Source
 from ownlm.train.recipe_file import load, with_settings
 
 FILE = f"""
@@ -112,3 +115,22 @@ def test_bad_input_is_one_line_and_exit_code_2(file: Path, tmp_path: Path, capfd
         assert main(words) == 2
         said = capfd.readouterr()
         assert said.err.strip().splitlines()[-1].count(":") and "Traceback" not in said.err and not said.out
+
+
+def test_a_corpus_is_built_once_and_never_mixed_up(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    for number, text in enumerate(tiny_run.texts(200)):
+        (tmp_path / "text" / f"{number}.txt").write_text(text)
+    sources = (Source("notes", tmp_path / "text"),)
+    corpus = Corpus(tmp_path / "shards", sources, BuildSettings(vocab_size=300, valid=0.1))
+    first = corpus.open(tmp_path / "shards", 16, tmp_path)
+    made = (tmp_path / "shards" / "manifest.json").stat().st_mtime_ns
+    assert len(corpus.open(tmp_path / "shards", 16, tmp_path).train) == len(first.train)
+    assert (tmp_path / "shards" / "manifest.json").stat().st_mtime_ns == made
+    for other in (
+        dataclasses.replace(corpus, settings=BuildSettings(vocab_size=290, valid=0.1)),
+        dataclasses.replace(corpus, settings=BuildSettings(vocab_size=300, valid=0.2)),
+        dataclasses.replace(corpus, sources=(Source("others", tmp_path / "text"),)),
+    ):
+        with pytest.raises(OtherRecipe, match=r"(vocab_size|valid|sources) was .* is "):
+            other.open(tmp_path / "shards", 16, tmp_path)

@@ -22,8 +22,18 @@ class Corpus:
         """See ``recipe.Data``. Raises OtherRecipe if the folder has shards of other sources."""
         if not (self.folder / manifest.NAME).is_file():
             build(self.sources, self.folder, self.settings)
-        there = [source.name for source in manifest.load(self.folder).sources]
-        here = [source.name for source in self.sources]
-        if there != here:
-            raise OtherRecipe(self.folder, {"sources": (there, here)})
+        if changed := self._changed(manifest.load(self.folder)):
+            raise OtherRecipe(self.folder, changed)
         return Tokens(self.folder).open(tokenizer, length, cache)
+
+    def _changed(self, there: manifest.Manifest) -> dict[str, tuple[object, object]]:
+        """What the shards that are there were made of otherwise: (there, here)."""
+        settings = self.settings
+        here = {
+            "sources": [(source.name, source.weight) for source in self.sources],
+            **{name: getattr(settings, name) for name in ("seed", "valid", "exact", "near")},
+        }
+        found = {"sources": [(source.name, source.weight) for source in there.sources], **there.settings}
+        if settings.tokenizer is None:
+            here["vocab_size"], found["vocab_size"] = settings.vocab_size, there.vocab_size
+        return {name: (found.get(name), value) for name, value in here.items() if found.get(name) != value}
