@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -147,6 +148,21 @@ def test_sets_that_are_missing_are_named(tmp_path: Path, capsys: pytest.CaptureF
     table = starter_corpus.gather(tmp_path / "nothing", tmp_path / "out", "small")
     assert [row["name"] for row in table] == ["standard-library"]
     assert "wikipedia: pretrain/wikipedia_en_2015_part is not in" in capsys.readouterr().err
+
+
+@pytest.mark.skipif("OWNLM_DATA" not in os.environ, reason="needs the public sets: OWNLM_DATA")
+def test_what_measures_is_found_in_the_real_sets() -> None:
+    import starter_clean
+
+    data = Path(os.environ["OWNLM_DATA"])
+    development = starter_clean.Development.of(data)
+    contexts = {row["context"] for row in starter_clean.rows(data, "grounded_qa/squad2_dev")}
+    reviews = [row["text"] for row in starter_clean.rows(data, "sentiment/sentence_polarity_train")]
+    long = [text for text in reviews if held_out(text) and len(text.split()) > 25]
+    assert all(map(development.shares, contexts))
+    assert all(map(development.shares, long))
+    free = [text for text in reviews if not held_out(text)]
+    assert sum(map(development.shares, free)) < len(free) / 100
 
 
 @pytest.mark.parametrize("name", ["starter_clean", "starter_grounded", "starter_tasks"])
