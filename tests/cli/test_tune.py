@@ -63,7 +63,9 @@ def served(folder: Path) -> np.ndarray:
 def test_a_model_learns_and_is_served(
     method: str, model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tuned(capsys, model, data, "--method", method, "--out", tmp_path / "run", "--length", 64, "--rate", 0.01)
+    run = tuned(
+        capsys, model, data, "--method", method, "--out", tmp_path / "run", "--length", 64, "--rate", 0.02, "--batch", 6
+    )
     assert run == tmp_path / "run"
     found = losses(run)
     assert found[-1] < 0.7 * found[0]
@@ -85,7 +87,7 @@ def test_preferences_are_learnt(model: Path, tmp_path: Path, capsys: pytest.Capt
     data = write_lines(tmp_path / "pairs.jsonl", PAIRS)
     for method in ("lora", "full"):
         out = tmp_path / method
-        run = tuned(capsys, model, data, "--method", method, "--out", out, "--rate", 0.003, "--epochs", 4)
+        run = tuned(capsys, model, data, "--method", method, "--out", out, "--rate", 0.01, "--epochs", 4, "--batch", 3)
         found = losses(run)
         assert found[0] == pytest.approx(np.log(2), abs=0.01)
         assert found[-1] < 0.5
@@ -94,7 +96,7 @@ def test_preferences_are_learnt(model: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_rounded_at_the_end(model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = tuned(capsys, model, data, "--method", "full", "--qat", "q4_0", "--out", tmp_path / "run", "--rate", 0.003)
+    run = tuned(capsys, model, data, "--method", "full", "--qat", "q4_0", "--out", tmp_path / "run", "--batch", 8)
     assert json.loads((run / "model" / "recipe.json").read_text())["quantization"]["to"] == "q4_0"
     assert main(["quantize", str(run / "model"), "--to", "q4_0", "--out", str(tmp_path / "q4")]) == 0
 

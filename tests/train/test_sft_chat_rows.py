@@ -94,8 +94,9 @@ def test_a_packed_file_is_read(chat: ChatTemplate, tmp_path: Path) -> None:
     line = (json.dumps({"messages": TALK}) + "\n").encode()
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(line))
     (tmp_path / "b.jsonl.xz").write_bytes(lzma.compress(line * 2))
-    files = [tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.xz"]
-    assert len(chat_rows(files, chat, tmp_path / "cache", length=99)) == 3
+    (tmp_path / "c.jsonl.zst").write_bytes(pytest.importorskip("zstandard").compress(line))
+    files = [tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.xz", tmp_path / "c.jsonl.zst"]
+    assert len(chat_rows(files, chat, tmp_path / "cache", length=99)) == 4
 
 
 def test_a_conversation_that_is_too_long_is_refused_or_left_out_and_never_cut(

@@ -1,16 +1,17 @@
-"""Files of JSON lines, plain or packed (.gz, .xz), in which every object knows its file and line."""
+"""Files of JSON lines, plain or packed (gzip, xz, zstd), in which every object knows its file and line."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ownlm.errors import InvalidData
+from ownlm.train.data.readers import unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +28,21 @@ class Line:
 
 
 def objects(path: Path) -> Iterator[Line]:
-    """The objects of a file in order; empty lines are none. Raises InvalidData."""
+    """The objects of a file in order; empty lines are none. Raises InvalidData, MissingExtra for zstd without it."""
     number = 0
     try:
-        with _open(path) as file:
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    yield Line(path, number, _object(path, number, text))
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise InvalidData(path, f"cannot be read ({error})", "give a file of JSON lines", line=number or None) from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return gzip.open(path)  # type: ignore[return-value]  # an IO[bytes] in all that is used here
-    return lzma.open(path) if path.suffix == ".xz" else path.open("rb")
+        with path.open("rb") as raw:
+            start = raw.read(6)
+            raw.seek(0)
+            with unpacked(raw, start) as file:
+                for number, text in enumerate(file, 1):
+                    if text.strip():
+                        yield Line(path, number, _object(path, number, text))
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+        raise InvalidData(path, problem, "give a file of JSON lines", line=number or None) from None
+    except (EOFError, lzma.LZMAError, zlib.error) as error:
+        raise InvalidData(path, f"is damaged or ends too early ({error})", "get the file again") from None
 
 
 def _object(path: Path, number: int, text: bytes) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def documents(file: Path, source: Source, part: tuple[int, int] | None = None) -
                 texts = _parquet(file, source.text)
                 yield from _cut_each(texts)
                 return
-            with _unpacked(raw, start) as stream:
+            with unpacked(raw, start) as stream:
                 if kind == "jsonl":
                     yield from _cut_each(_jsonl(stream, file, source.text, part))
                 else:
@@ -63,7 +63,7 @@ def rows_of_bytes(file: Path, source: Source) -> bool:
         with file.open("rb") as raw:
             start = raw.read(6)
             kind = source.format or _format(file, start)
-            return kind == "jsonl" and _unpacked(raw, start) is raw
+            return kind == "jsonl" and unpacked(raw, start) is raw
     except (OSError, MissingExtra):
         return False  # reading it will say what is wrong
 
@@ -76,7 +76,7 @@ def format_of_content(file: Path) -> Format:
         if start[:4] == b"PAR1":
             return "parquet"
         try:
-            return "jsonl" if _unpacked(raw, start).read(4096).lstrip()[:1] == b"{" else "text"
+            return "jsonl" if unpacked(raw, start).read(4096).lstrip()[:1] == b"{" else "text"
         except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile):
             return "text"  # reading it will say what is wrong
 
@@ -96,7 +96,7 @@ def _format(file: Path, start: bytes) -> Format:
     return "jsonl" if suffixes and suffixes[-1] in _JSON_SUFFIXES else "text"
 
 
-def _unpacked(raw: IO[bytes], start: bytes) -> IO[bytes]:
+def unpacked(raw: IO[bytes], start: bytes) -> IO[bytes]:
     """The bytes of the file, decompressed if its first bytes say that it is compressed."""
     if start[:2] == b"\x1f\x8b":
         return cast(IO[bytes], gzip.open(raw))
