@@ -128,6 +128,12 @@ def test_bad_input_is_one_line(
     assert said in error
 
 
+def test_a_tokenizer_that_is_not_the_models(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = write_tokenizer(save(tmp_path / "small", "qwen3"))
+    assert main(["tune", str(small), str(data), "--out", str(tmp_path / "run")]) == 1
+    assert "the tokenizer has 300 ids, the model 96" in capsys.readouterr().err
+
+
 def test_a_bad_file_is_named(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for rows, said in (([*ROWS[:3], {"messages": []}], "line 4"), ([], "has no line")):
         path = write_lines(tmp_path / "bad.jsonl", rows)

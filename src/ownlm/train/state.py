@@ -99,12 +99,25 @@ class Checkpoints:
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """A model's state; what is tied is one tensor under two names."""
+    """What a model learns; what is tied is one tensor under two names. Frozen weights are in their own files."""
     found: dict[str, Tensor] = model.state_dict()
     seen: dict[int, Tensor] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         found[name] = seen.setdefault(id(parameter), parameter.detach())
+        if not parameter.requires_grad:
+            del found[name]
     return found
+
+
+def restore(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """The way back of ``weights``. Raises CorruptModel if they are another model's."""
+    wanted = weights(model).keys()
+    if wanted != values.keys():
+        raise CorruptModel(f"the checkpoint has other weights, such as {min(wanted ^ values.keys())}: start a new run")
+    try:
+        model.load_state_dict(dict(values), strict=False)
+    except RuntimeError as error:
+        raise CorruptModel(f"the checkpoint is of another shape: {str(error).splitlines()[-1].strip()}") from None
 
 
 def _like(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:

@@ -29,7 +29,7 @@ from ownlm.train.recipe import Base, Recipe
 from ownlm.train.rehearse import look_ahead
 from ownlm.train.rows import Feed
 from ownlm.train.run_facts import RunFacts
-from ownlm.train.state import FLAT, Checkpoints, State, weights
+from ownlm.train.state import FLAT, Checkpoints, State, restore, weights
 
 MICRO_TOKENS = 8192
 """Tokens computed together where the recipe leaves it open: enough to keep a processor busy, little memory."""
@@ -107,7 +107,7 @@ class Trainer:
         longer = (self.recipe.schedule.steps, self.recipe.schedule.minutes) != (old["steps"], old["minutes"])
         if longer and flat is not None and self.recipe.schedule.is_flat(state.step, state.seconds):
             state = self.checkpoints.load(flat, self.model, self.optimizer)
-        self.model.load_state_dict(state.model)
+        restore(self.model, state.model)
         self.optimizer.load_state_dict(state.optimizer)
         self.step, self.seconds, self.tokens = state.step, state.seconds, state.tokens
         self.average.values, self.first_loss = state.average, state.first_loss

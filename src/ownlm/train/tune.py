@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from ownlm.errors import InvalidData, InvalidSetting, UnsupportedModel
+from ownlm.errors import CorruptModel, InvalidData, InvalidSetting, UnsupportedModel
 from ownlm.model import checkpoint
 from ownlm.model.decoder_families import decoder_config
+from ownlm.tokenizer import Tokenizer
 from ownlm.train.chat_data import Chats
 from ownlm.train.chat_rows import TooLong
 from ownlm.train.dpo import Dpo
@@ -64,6 +65,11 @@ def tuning(model: Path, files: tuple[Path, ...], name: str, cache: Path, wishes:
     """
     _check(model, wishes)
     config = decoder_config(checkpoint.raw_config(model), model)
+    tokens = Tokenizer.load(model).vocab_size
+    if tokens > config.vocab_size:
+        raise CorruptModel(
+            f"{model}: the tokenizer has {tokens} ids, the model {config.vocab_size}: get its files again"
+        )
     longest = config.max_position_embeddings
     length = wishes.length or min(LENGTH, longest)
     if length > longest:
