@@ -115,6 +115,8 @@ BAD: list[tuple[list[str], str]] = [
     (["--rate", "-1"], "--rate is -1.0"),
     (["--qat", "q2_k"], "q4_0, q8_0"),
     (["--length", "9"], "line 1 is"),
+    (["--beta", "0.2"], "--beta is 0.2: it is for pairs"),
+    (["--rank", "4", "--method", "full"], "--rank is 4: method full has no adapters"),
 ]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def tune(
     model: Annotated[str, typer.Argument(help="A model folder, or a Hub id that was pulled.", metavar="MODEL")],
-    data: Annotated[list[Path], typer.Argument(help="Files of JSON lines: see below.", metavar="DATA")],
+    data: Annotated[list[Path], typer.Argument(help="Files of JSON lines, as described above.", metavar="DATA")],
     method: Annotated[
         str, typer.Option("--method", help="lora, dora, qlora (over 4-bit weights) or full (all weights).")
     ] = "lora",
@@ -40,8 +40,11 @@ def tune(
         float | None, typer.Option("--rate", help="Learning rate.", show_default="by the model's width")
     ] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="Rows a step.", show_default="by the data")] = None,
-    rank: Annotated[int, typer.Option("--rank", help="Rank of the adapters.")] = 16,
-    beta: Annotated[float, typer.Option("--beta", help="DPO: how dear it is to leave the model's old ways.")] = 0.1,
+    rank: Annotated[int | None, typer.Option("--rank", help="Rank of the adapters.", show_default="16")] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option("--beta", help="DPO: how dear it is to leave the model's old ways.", show_default="0.1"),
+    ] = None,
     qat: Annotated[
         str | None,
         typer.Option("--qat", help="Learn to be stored as q4_0 or q8_0: rounded so in the last 30 % of the run."),

@@ -29,6 +29,7 @@ from ownlm.train.schedule import Schedule
 Method = Literal["lora", "dora", "qlora", "full"]
 METHODS: tuple[str, ...] = get_args(Method)
 LENGTH = 1024
+RANK = 16
 STEP_TOKENS = 16_384
 """Of a step, where there are enough examples."""
 STEPS = 50
@@ -41,7 +42,8 @@ _ADAPTERS, _PREFERENCES = 10.0, 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """What may be said; None is worked out. ``length``: tokens of a row; ``rate``: the peak learning rate; ``batch``:
-    rows a step; ``held_out``: the share of the examples to measure by where ``valid`` gives no files."""
+    rows a step; ``held_out``: the share of the examples to measure by where ``valid`` gives no files; ``rank``: of
+    adapters (16); ``beta``: of DPO (0.1)."""
 
     method: str = "lora"
     valid: tuple[Path, ...] = ()
@@ -51,8 +53,8 @@ class Wishes:
     epochs: float | None = None
     rate: float | None = None
     batch: int | None = None
-    rank: int = 16
-    beta: float = 0.1
+    rank: int | None = None
+    beta: float | None = None
     qat: str | None = None
     seed: int = 0
 
@@ -76,6 +78,10 @@ def tuning(model: Path, files: tuple[Path, ...], name: str, cache: Path, wishes:
         raise InvalidSetting("--length", length, f"the model's context holds {longest}")
     pairs = is_preference(files[0])
     adapters = wishes.method != "full"
+    if not adapters and wishes.rank is not None:
+        raise InvalidSetting("--rank", wishes.rank, "method full has no adapters: drop it, or give another method")
+    if not pairs and wishes.beta is not None:
+        raise InvalidSetting("--beta", wishes.beta, "it is for pairs of answers, and these are conversations: drop it")
     precision: Precision = "auto"
     if pairs and not adapters:  # in which the reference is computed too
         precision = "bfloat16" if torch.cuda.is_available() else "float32"
@@ -85,8 +91,9 @@ def tuning(model: Path, files: tuple[Path, ...], name: str, cache: Path, wishes:
     batch = wishes.batch or max(1, min(STEP_TOKENS // length, int(rows * epochs) // STEPS))
     steps = max(1, math.ceil(rows * epochs / batch))
     rate = wishes.rate or rate_for(config.hidden_size, adapters=adapters, pairs=pairs)
-    loss: Loss = Dpo(wishes.beta) if pairs else cross_entropy
-    settings = AdapterSettings(wishes.rank, 2.0 * wishes.rank, dora=wishes.method == "dora", seed=wishes.seed)
+    loss: Loss = Dpo(0.1 if wishes.beta is None else wishes.beta) if pairs else cross_entropy
+    rank = wishes.rank or RANK
+    settings = AdapterSettings(rank, 2.0 * rank, dora=wishes.method == "dora", seed=wishes.seed)
     return Recipe(
         name=name,
         model=Base(model, frozen=adapters),
