@@ -1,11 +1,12 @@
 """Tokens a second of our trainer, of plain PyTorch as nanoGPT writes it, and of transformers' Trainer.
 
-    python benchmarks/train.py [--threads 2] [--rounds 20] [--depth 4] [--compile] [--json FILE]
+    python benchmarks/train.py [--threads 2] [--rounds 20] [--depth 4] [--compile] [--busy] [--json FILE]
 
 The same Qwen3-shaped model from the same weights, the same rows, AdamW with the same settings, clipping, one dtype. In
 every round each side makes one step, so that what else the machine does hits all of them; ratios are taken round by
 round and their median is told, with quartiles. That the sides do the same work is checked: their losses must agree,
-step by step. bfloat16 (autocast) is a second pass; ours with Muon stands apart, since it is more arithmetic. With
+step by step. ``--busy`` counts processor time on one thread, for a machine that does other things too. bfloat16
+(autocast) is a second pass; ours with Muon stands apart, since it is more arithmetic. With
 ``--compile`` plain PyTorch is compiled too (minutes), as nanoGPT does on a GPU.
 """
 
@@ -93,23 +94,23 @@ def plain(
 class Rounds(transformers.TrainerCallback):
     """transformers' Trainer goes at the head: at the end of each of its steps the others make theirs."""
 
-    def __init__(self, others: dict[str, Callable[[], float]]) -> None:
-        self.others = others
+    def __init__(self, others: dict[str, Callable[[], float]], clock: Callable[[], float]) -> None:
+        self.others, self.clock = others, clock
         self.seconds: dict[str, list[float]] = {name: [] for name in (*others, PEER)}
         self.losses: dict[str, list[float]] = {name: [] for name in others}
         self._since = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not self._since:
-            self._since = time.perf_counter()
+            self._since = self.clock()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.seconds[PEER].append(time.perf_counter() - self._since)
+        self.seconds[PEER].append(self.clock() - self._since)
         for name, step in self.others.items():
-            began = time.perf_counter()
+            began = self.clock()
             self.losses[name].append(step())
-            self.seconds[name].append(time.perf_counter() - began)
-        self._since = time.perf_counter()  # fetching the next rows is a part of a step
+            self.seconds[name].append(self.clock() - began)
+        self._since = self.clock()  # fetching the next rows is a part of a step
 
 
 class Logged(transformers.Trainer):
@@ -126,14 +127,18 @@ class Logged(transformers.Trainer):
 
 
 def play(
-    folder: Path, ids: np.ndarray[Any, Any], dtype: str, rounds: int, others: dict[str, Callable[[], float]]
+    folder: Path,
+    ids: np.ndarray[Any, Any],
+    dtype: str,
+    options: argparse.Namespace,
+    others: dict[str, Callable[[], float]],
 ) -> Rounds:
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    watch = Rounds(others)
+    watch = Rounds(others, time.process_time if options.busy else time.perf_counter)
     settings = transformers.TrainingArguments(
         output_dir=str(folder / "out"),
         per_device_train_batch_size=ROWS,
-        max_steps=WARM_UP + rounds,
+        max_steps=WARM_UP + options.rounds,
         learning_rate=RATE,
         lr_scheduler_type="constant",
         weight_decay=0.0,
@@ -176,7 +181,7 @@ def measure(folder: Path, config: dict[str, Any], dtype: str, options: argparse.
     }
     if options.compile:
         others[COMPILED] = plain(folder, config, ids, dtype, True)
-    watch = play(folder, ids, dtype, options.rounds, others)
+    watch = play(folder, ids, dtype, options, others)
     apart = agreement(watch.losses)
     if apart > (1e-4 if dtype == "float32" else 2e-2):
         raise SystemExit(f"{dtype}: the sides do not do the same work, their losses differ by {apart:.1e}")
@@ -198,9 +203,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--busy", action="store_true", help="one thread, and its processor time instead of the clock's")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.busy:
+        options.threads = 1
     torch.set_num_threads(options.threads)
     transformers.logging.set_verbosity_error()
     config = dial(options.depth, VOCABULARY, context=LENGTH).shape.config()

@@ -14,6 +14,7 @@ from ownlm.model.rope import Rope
 from ownlm.train.attention import packed_attention
 from ownlm.train.batch import TrainBatch
 from ownlm.train.modules import Glu, Projection
+from ownlm.train.norm import rms_norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ class TrainOps(TorchOps):
     name = "train"
 
     def rms_norm(self, x: Tensor, w: Any, residual: Tensor | None = None) -> Tensor:
-        return super().rms_norm(x.float(), w, residual)  # norms are float32, whatever multiplications are done in
+        x = x.float()  # norms are float32, whatever multiplications are done in
+        if x.device.type != "cpu":
+            return super().rms_norm(x, w, residual)
+        y = rms_norm(x, w.weight, w.eps)
+        return y if residual is None else y + residual
 
     def qkv_rope(self, x: Tensor, w: Any, spec: AttentionSpec, cache: Any, batch: Any) -> Tensor:
         q, k, v = self._qkv(x, w, spec, batch)
