@@ -206,4 +206,5 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def _array(parameter: nn.Parameter) -> Values:
-    return parameter.detach().float().cpu().numpy()
+    # A copy: memory that NumPy has seen cannot be dealt out to several processes again.
+    return parameter.detach().to("cpu", torch.float32, copy=True).numpy()
