@@ -62,7 +62,8 @@ def assert_same(found: Path, expected: Path) -> None:
         for one, other in zip(ours, theirs, strict=True):
             assert (name in one) == (name in other)
             if name in one:
-                assert one[name] == pytest.approx(other[name], abs=1e-5), (name, one["step"])
+                scale = other[name] if name == "grad_norm" else 1.0  # norms near 10 have six digits in float32
+                assert abs(one[name] - other[name]) <= 1e-5 * scale, (name, one["step"])
     weights = [checkpoint.load(out / "model").tensors for out in (found, expected)]
     assert weights[0].keys() == weights[1].keys()
     for name, tensor in weights[0].items():
