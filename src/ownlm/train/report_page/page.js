@@ -67,12 +67,13 @@ function start() {
     $("state").className = `pill ${halted ? "halted" : data.end ? "" : "running"}`;
     $("stopped").hidden = !halted; $("stopped").textContent = halted || "";
     const speed = mean(c.tokens_per_second.slice(-20)), used = mean(c.mfu.slice(-20));
-    const spent = last(c.elapsed) || 0, budget = data.run.minutes ? 60 * data.run.minutes : Infinity, share = Math.min(1, Math.max(total ? done / total : 0, spent / budget));
+    const spent = last(c.elapsed) || 0, budget = data.run.minutes ? 60 * data.run.minutes : Infinity, share = data.end && !data.end.stopped ? 1 : Math.min(1, Math.max(total ? done / total : 0, spent / budget));
     const left = speed ? Math.min((total - done) * data.run.tokens_per_step / speed, Math.max(0, budget - spent)) : null;
     document.title = `${data.run.name}: ${Math.floor(100 * share)} %`;
     $("track").firstElementChild.style.width = `${100 * share}%`;
     $("track").setAttribute("aria-valuenow", String(Math.round(100 * share)));
     const bits = data.valid.bits_per_byte.filter(Number.isFinite);
+    $("mfu").parentElement.hidden = Boolean(data.end) && !c.mfu.some(Number.isFinite);
     const rows = [["Step", done.toLocaleString("en"), data.run.minutes ? "" : `of ${total.toLocaleString("en")}`], data.end ? ["Took", duration(data.end.seconds), ""] : ["Time left", left === null ? "–" : duration(left), ""],
       ["Loss", n < 0 ? "–" : fixed(mean(c.loss.slice(-20)) ?? NaN), ""], ["Bits per byte", bits.length ? fixed(last(bits)) : "–", ""],
       ["Tokens per second", speed ? short(speed) : "–", ""], ["MFU", used ? percent(used) : "–", ""], ["Parameters", short(data.run.parameters), ""]];
@@ -91,7 +92,11 @@ function start() {
     $("basis").textContent = f.basis || "";
   }
 
-  function recipe() { fill($("recipe"), data.recipe.map(([name, value]) => row("td", [name, typeof value === "string" ? value : JSON.stringify(value)]))); }
+  function recipe() {
+    const write = (value) => (typeof value === "string" ? value : typeof value === "number" ? String(Number(value.toPrecision(6))) : JSON.stringify(value));
+    const rows = data.recipe.map(([name, value]) => row("td", [name, write(value)])), half = Math.ceil(rows.length / 2);
+    fill($("recipe"), [rows.slice(0, half), rows.slice(half)].map((part) => make("table", ...part)));
+  }
   function sample() {
     $("samples-card").hidden = !data.sample;
     if (data.sample) { $("sample").textContent = data.sample.text; $("sample-step").textContent = `after step ${data.sample.step.toLocaleString("en")}`; }
