@@ -81,7 +81,7 @@ def _time(step_seconds: Sequence[float], steps: int, more: float) -> Estimate:
 def _stands_on(earlier: Sequence[Reached]) -> str:
     if not earlier:
         return (
-            "Bits per byte: nanochat's law of compute, C^-0.049, with 80 % bounds; they are wide, since no "
+            "Bits per byte: a law of compute through nanochat's anchors, with 80 % bounds; they are wide, since no "
             "finished run on this validation text lies beside this one."
         )
     runs = "1 finished run" if len(earlier) == 1 else f"{len(earlier)} finished runs"

@@ -41,6 +41,8 @@ def cross_entropy(model: Decoder, batch: TrainBatch) -> LossSum:
     """Nats of every token that is to be learnt."""
     hidden, targets = wanted(model(batch), batch.targets)
     weight = hidden.head.value()
+    if not torch.is_grad_enabled():
+        weight = weight.detach()  # a Function is told what could learn, not whether anything does
     total = _Fused.apply(  # type: ignore[no-untyped-call]
         hidden.x, weight, hidden.head.bias, targets, hidden.scale, hidden.softcap
     )

@@ -54,7 +54,6 @@ class Trainer:
             torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
         self.world = world = world or alone()
-        self.memory = PeakMemory(world.device)
         self.recipe, self.out, self.sample = recipe, out, sample
         self.hooks = list(hooks) if world.leads else []
         self.device = world.device
@@ -63,6 +62,7 @@ class Trainer:
             self.data = recipe.data.open(tokenizer, recipe.length, out / "data")
         micro = recipe.micro or max(1, MICRO_TOKENS // recipe.length)
         self.feed = Feed(self.data.train, recipe.batch, micro, recipe.seed, world.size, world.rank)
+        self.memory = PeakMemory(world.device)  # of training, not of what made its data
         self.model = self._model()
         self.optimizer = Optimizer(self.model.named_parameters(), recipe.optimizer)
         self.checkpoints = Checkpoints(out / "checkpoints", recipe.keep, world)
