@@ -112,6 +112,6 @@ def test_spans_are_ordered_disjoint_and_hold_all_text(text: str, a: int, b: int)
 )
 def test_time_is_linear(unit: str) -> None:
     text = unit * (400_000 // len(unit))
-    begin = time.perf_counter()
+    begin = time.process_time()
     sentences(text)
-    assert time.perf_counter() - begin < 8
+    assert time.process_time() - begin < 8

@@ -65,6 +65,7 @@ class FakeLLM:
 
     text: str = "The key is brass."
     name: str = "SmolLM3-3B-q4"
+    path: Path = Path("no-model-folder")
     context: int = 4096
     delay: float = 0.0
     chat: bool = True

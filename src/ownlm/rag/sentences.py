@@ -18,10 +18,11 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-# A run of stops (also spaced, ". . .") and the quotes, brackets and footnote marks that close after it. Possessive,
-# and matched whether or not a sentence ends there, so that no text makes the search quadratic.
+# A run of stops (also spaced, ". . .") and the quotes, brackets and footnote marks that close after it. What follows
+# the first stop may be nothing, so no match is ever tried again and no text makes the search quadratic. Groups are not
+# possessive: Python before 3.11.5 does not give back what such a group took before it failed.
 _STOP = re.compile(
-    r"[.!?…‽؟۔।॥։]++(?:[ \u00a0][.!?]++(?![^\s\])\"'”’.!?]))*+(?:[\"'”’»›)\]}*_]|\[(?:\d{1,3}|[a-z][a-z ]{0,20})\])*+"
+    r"[.!?…‽؟۔।॥։]++(?:[ \u00a0][.!?]++(?![^\s\])\"'”’.!?]))*(?:[\"'”’»›)\]}*_]|\[(?:\d{1,3}|[a-z][a-z ]{0,20})\])*"
     r"|[。！？｡．]++[」』”’）】》〉\"')\]]*+"
 )
 _WIDE_STOP = frozenset("。！？｡．")
