@@ -65,11 +65,11 @@ def card(folder: Path, made: Mapping[str, Any]) -> str:
         pretrained=_millions(first["tokens"]),
         corpus=_millions(made["corpus_tokens"]),
         pretraining_steps=f"{first['steps']:,}",
-        pretraining_minutes=f"{first['minutes']:.0f}",
+        pretraining_minutes=_minutes(first),
         bits_per_byte=_number(first["valid_bits_per_byte"]),
         tuned=_millions(second["tokens"]),
         tuning_steps=f"{second['steps']:,}",
-        tuning_minutes=f"{second['minutes']:.0f}",
+        tuning_minutes=_minutes(second),
         rounded=f"{made['rounded']:.0%}",
         format=made["format"].upper(),
         flops=f"{first['flops'] + second['flops']:.2g}",
@@ -84,6 +84,12 @@ def card(folder: Path, made: Mapping[str, Any]) -> str:
         data=data_table(made),
         left_out=f"{made['left_out']:,}",
     )
+
+
+def _minutes(run: Mapping[str, Any]) -> str:
+    """How long, and on how many cores, where that is known."""
+    cores = "" if run["threads"] is None else f" on {run['threads']} core{'s' if run['threads'] > 1 else ''}"
+    return f"{run['minutes']:.0f} minutes{cores}"
 
 
 def _millions(count: float) -> str:

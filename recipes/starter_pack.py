@@ -57,7 +57,7 @@ def record(plan: Plan, out: Path) -> dict[str, Any]:
         for s in shards.sources
     ]  # fmt: skip
     return {
-        "machine": machine(second["device"], plan.threads),
+        "machine": machine(second["device"]),
         "shape": {
             "parameters": first["parameters"],
             "layers": config["num_hidden_layers"],
@@ -93,6 +93,7 @@ def run(folder: Path) -> dict[str, Any]:
         "parameters": history.run["parameters"],
         "device": history.run["device"],
         "precision": history.run["precision"],
+        "threads": history.run["recipe"]["threads"],
         "batch_tokens": history.run["tokens_per_step"],
         "rates": history.run["recipe"]["optimizer"]["rates"],
         "valid_loss": measured[-1]["valid_loss"] if measured else None,
@@ -100,14 +101,13 @@ def run(folder: Path) -> dict[str, Any]:
     }
 
 
-def machine(device: str, threads: int | None) -> str:
+def machine(device: str) -> str:
     """Where it was trained, in words."""
     if device == "cuda":
         import torch
 
         return f"one {torch.cuda.get_device_name()}"
-    cores = "all cores" if threads is None else f"{threads} core{'s' if threads > 1 else ''}"
-    return f"{cores} of a processor ({platform.machine()})"
+    return f"a processor ({platform.machine()})"
 
 
 def _json(path: Path, value: Any) -> None:
