@@ -194,6 +194,27 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_there(
     assert losses(recipe, tmp_path / "run") == losses(recipe, tmp_path / "whole")[4:]
 
 
+def test_a_folder_is_one_runs_alone(data: Path, tmp_path: Path) -> None:
+    class Second:
+        """A hook that starts the same run again."""
+
+        said = ""
+
+        def on_start(self, facts: Any) -> None:
+            with pytest.raises(InvalidSetting) as caught:
+                train(tiny_run.recipe(data), tmp_path / "run")
+            self.said = str(caught.value)
+
+        def on_step(self, metrics: Any) -> None: ...
+
+        def on_end(self, result: Any) -> None: ...
+
+    second = Second()
+    train(tiny_run.recipe(data), tmp_path / "run", hooks=[second])
+    assert "another run goes on there" in second.said
+    train(tiny_run.recipe(data), tmp_path / "run")  # it is over, and nothing is left to do
+
+
 def test_the_clock_can_end_a_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 100000, 6))
     monkeypatch.setattr(loop.time, "perf_counter", lambda: next(now))
@@ -216,3 +237,9 @@ def test_the_recipe_stands_beside_the_model(data: Path, tmp_path: Path) -> None:
     train(tiny_run.recipe(data), tmp_path / "run")
     found = json.loads((tmp_path / "run/model/recipe.json").read_bytes())
     assert found["batch"] == 8 and found["loss"] == "ownlm.train.losses.cross_entropy"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU compiles")
+def test_compiling_on_a_cpu_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="compile is True: on a CPU"):
+        Trainer(tiny_run.recipe(data, compile=True), tmp_path)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from ownlm.errors import InvalidSetting
 from ownlm.files import atomic_write
 from ownlm.model import checkpoint
 from ownlm.train.decoder import Decoder
@@ -22,6 +27,25 @@ BESIDE = (
     "generation_config.json",
 )
 """What a model's folder holds beside config and weights."""
+
+
+@contextlib.contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Within, the run's folder is this process' alone; the system lets go of it however the process ends.
+
+    Raises InvalidSetting if another run goes on there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        remedy = "another run goes on there: wait for it, or give another folder"
+        raise InvalidSetting("--out", str(out), remedy) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write(model: Decoder, source: Path, target: Path, recipe: Recipe) -> None:

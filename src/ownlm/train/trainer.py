@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ownlm.errors import Diverged, OtherRecipe
+from ownlm.errors import Diverged, InvalidSetting, OtherRecipe
 from ownlm.train import folder as folders
 from ownlm.train.average import Average
 from ownlm.train.decoder import Decoder
@@ -57,6 +57,9 @@ class Trainer:
         self.recipe, self.out, self.sample = recipe, out, sample
         self.hooks = list(hooks) if world.leads else []
         self.device = world.device
+        if recipe.compile and self.device.type == "cpu":
+            remedy = "on a CPU rows of documents have ever new shapes, each compiled for a minute; leave it out"
+            raise InvalidSetting("compile", recipe.compile, remedy)
         tokenizer = recipe.model.path if isinstance(recipe.model, Base) else recipe.model.tokenizer
         with world.leader_first():  # it may fill the cache
             self.data = recipe.data.open(tokenizer, recipe.length, out / "data")
@@ -188,6 +191,10 @@ class Trainer:
 
     def run(self) -> dict[str, Any]:
         """Every step that is left, then the model's folder; the result (see ``hooks``)."""
+        with folders.held(self.out) if self.world.leads else contextlib.nullcontext():
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         recipe, schedule = self.recipe, self.recipe.schedule
         told = look_ahead(self)
         facts = self.facts(forecast=told)
