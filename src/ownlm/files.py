@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+
+def atomic_json(path: Path, value: Any, **spelling: Any) -> None:
+    """Write a value as JSON, a line end behind it, as ``atomic_write`` does; ``spelling`` as in ``json.dumps``."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(value, **{"indent": 2, **spelling}) + "\n").encode())
 
 
 @contextlib.contextmanager

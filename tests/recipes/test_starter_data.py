@@ -28,11 +28,6 @@ def on_path() -> Any:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return starter_data.make(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
 def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import starter_corpus
     import starter_tuning

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import starter_data
 from ownlm import hub
 from ownlm.cli import main
 from ownlm.engine.llm import LLM
@@ -46,11 +45,6 @@ def small() -> Iterator[None]:
         patch.setattr(starter_plan, "LEAST_ROWS", 2)
         yield
     sys.path.remove(str(RECIPES))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return starter_data.make(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from ownlm.errors import CorruptModel, DiskFull, Diverged, InvalidSetting, Other
 from ownlm.train import trainer as loop  # noqa: E402
 from ownlm.train.dial import LearningRates  # noqa: E402
 from ownlm.train.optim import OptimizerSettings  # noqa: E402
+from ownlm.train.recipe import Base  # noqa: E402
 from ownlm.train.schedule import Schedule  # noqa: E402
 from ownlm.train.trainer import Trainer, train  # noqa: E402
 
@@ -192,6 +193,21 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_there(
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004.pt"]
     monkeypatch.undo()
     assert losses(recipe, tmp_path / "run") == losses(recipe, tmp_path / "whole")[4:]
+
+
+def test_what_stands_beside_a_base_goes_along(data: Path, tmp_path: Path) -> None:
+    train(tiny_run.recipe(data, schedule=Schedule(steps=1)), tmp_path / "first")
+    base = tmp_path / "first" / "model"
+    assert not (base / "manifest.json").exists()  # which is of the shards
+    (base / "prompts.json").write_text("{}")
+    (base / "additional_chat_templates").mkdir()
+    (base / "additional_chat_templates" / "tool_use.jinja").write_text("{{ messages }}")
+    recipe = tiny_run.recipe(data, model=Base(base), schedule=Schedule(steps=1))
+    train(recipe, tmp_path / "second")
+    Trainer(recipe, tmp_path / "second").write(tmp_path / "second" / "model")  # over what is there
+    made = tmp_path / "second" / "model"
+    assert (made / "prompts.json").read_text() == "{}"
+    assert (made / "additional_chat_templates" / "tool_use.jinja").is_file()
 
 
 def test_a_folder_is_one_runs_alone(data: Path, tmp_path: Path) -> None:

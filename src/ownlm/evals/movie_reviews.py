@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ownlm.evals.sentiment import ACCURACY, POSITIVE, held_out_samples, labels, score
-from ownlm.evals.task import Task
+from ownlm.evals.sentiment import polarity
 
 CHARACTERS = 1500
 
@@ -25,14 +24,9 @@ def excerpt(review: str) -> str:
     return "\n".join(reversed(kept)) or lines[-1][-CHARACTERS:]
 
 
-MOVIE_REVIEWS = Task(
-    name="movie_reviews",
-    about=f"movie reviews, positive or negative, read by their last {CHARACTERS:,} characters",
-    samples=held_out_samples("sentiment/movie_reviews_train", excerpt),
-    template="sentiment",
-    score=score,
-    grammar=labels,
-    metrics=ACCURACY,
-    max_tokens=16,
-    baseline=POSITIVE,
+MOVIE_REVIEWS = polarity(
+    "movie_reviews",
+    f"movie reviews, positive or negative, read by their last {CHARACTERS:,} characters",
+    "sentiment/movie_reviews_train",
+    excerpt,
 )

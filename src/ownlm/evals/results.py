@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.errors import InvalidSetting
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json
 
 FORMAT = "ownlm-evals-1"
 
@@ -55,8 +55,7 @@ def update(path: Path, section: str, value: Any, *, model: str, fingerprint: str
         found = {}
     content = {**found, "format": FORMAT, "model": model, "fingerprint": fingerprint, section: value}
     try:
-        with atomic_write(path) as file:
-            file.write((json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
+        atomic_json(path, content, ensure_ascii=False, indent=1)
     except OSError as error:
         raise unwritable("--out", path, error) from None
     return content

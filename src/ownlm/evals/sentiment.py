@@ -11,7 +11,7 @@ from ownlm.errors import InvalidData
 from ownlm.evals.data import digest, rows
 from ownlm.evals.estimate import Metric, mean
 from ownlm.evals.held_out import held_out
-from ownlm.evals.task import Baseline, Sample, Score
+from ownlm.evals.task import Baseline, Comparable, Sample, Score, Task
 from ownlm.prompts.sentiment import LABELS, Sentiment
 
 if TYPE_CHECKING:
@@ -35,6 +35,24 @@ def held_out_samples(data: str, read: Callable[[str], str]) -> Callable[[Path], 
                 yield Sample(f"{name}-{seen[name]}", Sentiment(read(row["text"])), (row["label"],), name)
 
     return samples
+
+
+def polarity(
+    name: str, about: str, data: str, read: Callable[[str], str], comparables: tuple[Comparable, ...] = ()
+) -> Task:
+    """The task over a set's held-out rows, as ``read`` shows them."""
+    return Task(
+        name=name,
+        about=about,
+        samples=held_out_samples(data, read),
+        template="sentiment",
+        score=score,
+        grammar=labels,
+        metrics=ACCURACY,
+        max_tokens=16,
+        baseline=POSITIVE,
+        comparables=comparables,
+    )
 
 
 def labels(_sample: Sample) -> Grammar:

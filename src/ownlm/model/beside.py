@@ -13,6 +13,7 @@ _TEMPLATES = "additional_chat_templates"
 # What tells of these very weights, or is written anew.
 _NOT_COPIED = (
     "config.json", "receipt.json", "parity.json", "evals.json", "recipe.json", checkpoint.INDEX, "SHA256SUMS",
+    "manifest.json",  # of token shards, which have their tokenizer beside them
 )  # fmt: skip
 
 
@@ -29,6 +30,6 @@ def copy(source: Path, target: Path) -> None:
         if wanted and path.name not in _NOT_COPIED and path.is_file():
             shutil.copyfile(path, target / path.name)
     if (source / _TEMPLATES).is_dir():
-        (target / _TEMPLATES).mkdir()
+        (target / _TEMPLATES).mkdir(exist_ok=True)
         for path in sorted((source / _TEMPLATES).glob("*.jinja")):
             shutil.copyfile(path, target / _TEMPLATES / path.name)

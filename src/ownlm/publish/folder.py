@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.errors import InvalidSetting
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json
 from ownlm.model import beside, checkpoint
 from ownlm.model.block_policy import plain
 from ownlm.model.gguf.plan import PLAIN, encoded
@@ -45,8 +44,7 @@ def write(source: Path, target: Path, dtype: str | None = None) -> None:
             found = _cast(plain(tensor), dtype)
             made[name] = tensor if found is tensor else spilled(found, spill)
         checkpoint.write(target, made, METADATA)
-    with atomic_write(target / "config.json") as file:
-        file.write((json.dumps(_config(loaded.config(), made), indent=2, sort_keys=True) + "\n").encode())
+    atomic_json(target / "config.json", _config(loaded.config(), made), sort_keys=True)
     beside.copy(loaded.folder, target)
 
 

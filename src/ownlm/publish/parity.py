@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -25,58 +26,46 @@ FEWEST = 1000
 Progress = Callable[[int, int], None]
 
 
-def gate(
-    reference: Path | Trained,
-    candidate: Path,
-    *,
-    step: str,
-    text: str | None = None,
-    rows: Sequence[Sequence[int]] | None = None,
-    text_name: str = SHIPPED_TEXT,
-    ops: str | None = None,
-    candidate_ops: str | None = None,
-    on_progress: Progress | None = None,
-) -> Report:
+class Options(TypedDict, total=False):
+    """How the gate reads. Held-out rows are ``rows`` of ids, or else windows of ``text`` (which ``text_name`` names in
+    the report), or of the text that ships. ``ops`` computes a reference that is files: by default torch, where it is
+    installed and has room, else native. ``candidate_ops`` computes the candidate: by default as it is served, by the
+    native kernels, or by torch on a machine where they are not built.
+    """
+
+    text: str | None
+    rows: Sequence[Sequence[int]] | None
+    text_name: str
+    ops: str | None
+    candidate_ops: str | None
+    on_progress: Progress | None
+
+
+def gate(reference: Path | Trained, candidate: Path, *, step: str, **options: Unpack[Options]) -> Report:
     """Compare, write the report beside the candidate, and return it; raise ParityBroken if the step may not be
     published.
 
-    ``step`` is "train", "merge", "export", or the type that weights are rounded to ("q4_0", "bf16"). Held-out rows are
-    ``rows`` of ids, or else windows of ``text``, or of the text that ships. ``ops`` computes a reference that is files:
-    by default torch, where it is installed and has room, else native. ``candidate_ops`` computes the candidate: by
-    default as it is served, by the native kernels, or by torch on a machine where they are not built.
+    ``step`` is "train", "merge", "export", or the type that weights are rounded to ("q4_0", "bf16").
     """
-    report = compare(
-        reference, candidate, step=step, text=text, rows=rows, text_name=text_name, ops=ops,
-        candidate_ops=candidate_ops, on_progress=on_progress,
-    )  # fmt: skip
+    report = compare(reference, candidate, step=step, **options)
     if report.faults:
         raise ParityBroken(step, candidate.name, report.faults)
     report.write(candidate, None if isinstance(reference, Trained) else reference)
     return report
 
 
-def compare(
-    reference: Path | Trained,
-    candidate: Path,
-    *,
-    step: str,
-    text: str | None = None,
-    rows: Sequence[Sequence[int]] | None = None,
-    text_name: str = SHIPPED_TEXT,
-    ops: str | None = None,
-    candidate_ops: str | None = None,
-    on_progress: Progress | None = None,
-) -> Report:
+def compare(reference: Path | Trained, candidate: Path, *, step: str, **options: Unpack[Options]) -> Report:
     """See ``gate``: the same without a verdict, and nothing is written."""
     thresholds.limits(step)
-    candidate_ops = candidate_ops or serving_ops()
+    rows, text_name = options.get("rows"), options.get("text_name", SHIPPED_TEXT)
+    candidate_ops = options.get("candidate_ops") or serving_ops()
     if isinstance(reference, Trained):
         first = trained(reference)
     else:
-        first = stored(reference, ops or reference_ops(reference, candidate))
+        first = stored(reference, options.get("ops") or reference_ops(reference, candidate))
     limits = thresholds.limits(step, mixture=first.config.experts is not None, blocks=first.blocks)
-    work = _Work(step, first, candidate, candidate_ops, limits, on_progress)
-    checks = tuple(work.run(text, rows, text_name))
+    work = _Work(step, first, candidate, candidate_ops, limits, options.get("on_progress"))
+    checks = tuple(work.run(options.get("text"), rows, text_name))
     return Report(
         step=step,
         reference=first.name,

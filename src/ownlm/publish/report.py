@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json
 from ownlm.model.agreement import Agreement
 from ownlm.model.beside import beside
 from ownlm.publish.thresholds import Limits
@@ -54,8 +54,7 @@ class Report:
         """Beside a model's weights, behind the steps that made the model at ``before``."""
         path = beside(model, "parity")
         found = {"format": FORMAT, "steps": [*_history(before), _plain(asdict(self) | {"passed": not self.faults})]}
-        with atomic_write(path) as file:
-            file.write((json.dumps(found, indent=2) + "\n").encode())
+        atomic_json(path, found)
         return path
 
 

@@ -61,8 +61,6 @@ def judge(trainer: Trainer) -> Report | None:
 
     Of several processes the leading one judges, and the others get None.
     """
-    from ownlm.train.recipe import Base
-
     made = trainer.out / "model"
     try:
         if not trainer.world.leads:
@@ -70,8 +68,7 @@ def judge(trainer: Trainer) -> Report | None:
         if trainer.world.size > 1:  # each process has a part: what was written is read back
             return gate(made, made, step="train", rows=held_out(trainer.data.valid))
         with trainer.averaged():
-            base = trainer.recipe.model
-            source = base.path if isinstance(base, Base) else base.tokenizer
+            source = trainer.recipe.tokenizer
             reference = of_decoder(trainer.model, source if source.is_dir() else made)
             step = "train" if trainer.recipe.tuning is None else "merge"
             return gate(reference, made, step=step, rows=held_out(trainer.data.valid))

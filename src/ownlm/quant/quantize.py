@@ -6,7 +6,6 @@ bits; norms, biases, routers and positions stay float32, as does a matrix whose 
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from ownlm.errors import CorruptModel, InvalidSetting
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json
 from ownlm.formats import FORMATS
 from ownlm.model import beside, checkpoint
 from ownlm.model.block_policy import OUTER, format_of, is_turned
@@ -70,8 +69,7 @@ def _write(loaded: checkpoint.Checkpoint, folder: Path, to: str) -> None:
         "block_size": FORMATS[to].block,
         "tensors": {name: tensor.format for name, tensor in sorted(made.items()) if tensor.format not in ("", to)},
     }
-    with atomic_write(folder / "config.json") as file:
-        file.write((json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
+    atomic_json(folder / "config.json", config, sort_keys=True)
     beside.copy(loaded.folder, folder)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
 from ownlm.errors import InvalidSetting
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json
 from ownlm.model import checkpoint, memory
 from ownlm.model.agreement import Agreement, agreement
 from ownlm.model.beside import beside
@@ -60,8 +59,7 @@ class Receipt:
     def write(self, target: Path) -> Path:
         """Beside the weights: ``receipt.json`` in a folder, NAME.receipt.json by a file NAME.gguf."""
         path = receipt_path(target)
-        with atomic_write(path) as file:
-            file.write((json.dumps(asdict(self), indent=2) + "\n").encode())
+        atomic_json(path, asdict(self))
         return path
 
 

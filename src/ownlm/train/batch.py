@@ -61,11 +61,6 @@ class TrainBatch:
     reference: Tensor | None = None
     """float32 [sequences]: see ``Row``."""
 
-    @property
-    def count(self) -> int:
-        """How many tokens are to be learnt."""
-        return int((self.targets != IGNORED).sum())
-
     def to(self, device: torch.device) -> TrainBatch:
         """The same on another device."""
         moved = {name: getattr(self, name).to(device) for name in ("ids", "positions", "targets", "documents")}

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm.errors import DiskFull, InvalidData
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json, atomic_write
 from ownlm.train.batch import IGNORED, Row
 
 FACTS = "examples.json"
@@ -86,8 +86,7 @@ def _write(folder: Path, examples: Iterable[Example], facts: Mapping[str, Any]) 
             ids.write(np.asarray(example.ids, _FILES["ids"]).tobytes())
             learnt.write(np.asarray(example.learnt, _FILES["learnt"]).tobytes())
             ends.write(np.asarray(end, _FILES["ends"]).tobytes())
-    with atomic_write(folder / FACTS) as file:
-        file.write((json.dumps(facts, indent=2) + "\n").encode())
+    atomic_json(folder / FACTS, facts)
 
 
 def open_examples(folder: Path) -> Examples:

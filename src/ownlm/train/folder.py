@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ownlm.errors import InvalidSetting
-from ownlm.files import atomic_write
-from ownlm.model import checkpoint
+from ownlm.files import atomic_json
+from ownlm.model import beside, checkpoint
 from ownlm.train.decoder import Decoder
 from ownlm.train.recipe import Recipe
-
-BESIDE = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-)
-"""What a model's folder holds beside config and weights."""
 
 
 @contextlib.contextmanager
@@ -48,17 +34,13 @@ def held(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def write(model: Decoder, source: Path, target: Path, recipe: Recipe) -> None:
-    """Write a model into ``target``; files of the tokenizer come from ``source``."""
+def write(model: Decoder, target: Path, recipe: Recipe) -> None:
+    """Write a model into ``target``, its weights last."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in BESIDE:
-        if (source / name).is_file():
-            with atomic_write(target / name) as file, (source / name).open("rb") as given:
-                shutil.copyfileobj(given, file)
+    beside.copy(recipe.tokenizer, target)
     raw = {name: value for name, value in model.raw.items() if name != "quantization_config"}
-    for name, value in (("config.json", raw), ("recipe.json", recipe.to_json())):
-        with atomic_write(target / name) as file:
-            file.write((json.dumps(value, indent=2) + "\n").encode())
+    atomic_json(target / "config.json", raw)
+    atomic_json(target / "recipe.json", recipe.to_json())
     if recipe.tuning is not None:
         recipe.tuning.write(model, target)
     else:

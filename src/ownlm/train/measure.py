@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ownlm.train.precision import multiplying
 from ownlm.train.rows import in_order
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def measure(trainer: Trainer) -> dict[str, Any]:
     batches = in_order(trainer.data.valid, trainer.feed.micro, recipe.measured_rows)
     with trainer.averaged(), torch.no_grad():
         for batch, counts in trainer.world.dealt(batches):
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with multiplying(device, dtype):
                 found = recipe.loss(trainer.model, batch.to(device))
             if counts:
                 total += found.sum.item()

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ownlm.train.distributed import local
+
 
 @dataclass(frozen=True, slots=True)
 class TrainMemory:
@@ -138,17 +140,11 @@ def most_resident() -> int | None:
 
 
 def _distinct(tensors: Iterable[Tensor]) -> int:
-    return sum({_place(part): part.untyped_storage().nbytes() for part in map(_local, tensors)}.values())
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """This process' part of a tensor that is spread over several."""
-    local = getattr(tensor, "to_local", None)
-    return tensor if local is None else local()
+    return sum({_place(part): part.untyped_storage().nbytes() for part in map(local, tensors)}.values())
 
 
 def _place(tensor: Tensor) -> int:
-    return _local(tensor).untyped_storage().data_ptr()
+    return local(tensor).untyped_storage().data_ptr()
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:

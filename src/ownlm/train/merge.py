@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json
 from ownlm.formats import bfloat16
 from ownlm.model import checkpoint
 from ownlm.model.block_policy import is_turned, plain
@@ -50,9 +49,8 @@ class Adapters:
 def write_merged(model: Decoder, folder: Path) -> None:
     """Weights and config.json of ``merged``."""
     tensors = merged(model)
+    atomic_json(folder / "config.json", _config(model.raw, tensors))
     checkpoint.write(folder, tensors)
-    with atomic_write(folder / "config.json") as file:
-        file.write((json.dumps(_config(model.raw, tensors), indent=2) + "\n").encode())
 
 
 def _config(raw: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ What would make another model of the files is refused by name. https://github.co
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ownlm.errors import CorruptModel, NotFound, UnsupportedModel
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json
 from ownlm.model import safetensors
 from ownlm.model.config import read_json
 from ownlm.train.decoder import Decoder
@@ -60,8 +59,7 @@ def write_adapters(model: Decoder, folder: Path, base: str) -> None:
         tensors[f"{at}B.weight"] = "F32", _array(adapter.b)
         if adapter.lengths is not None:
             tensors[f"{at}magnitude_vector"] = "F32", _array(adapter.lengths)
-    with atomic_write(folder / CONFIG) as file:
-        file.write((json.dumps(_config(model, found, base), indent=2, sort_keys=True) + "\n").encode())
+    atomic_json(folder / CONFIG, _config(model, found, base), sort_keys=True)
     safetensors.write(folder / WEIGHTS, tensors, {"format": "pt"})
 
 

@@ -19,6 +19,11 @@ def chosen(wanted: Precision, device: torch.device) -> torch.dtype:
     return min(seconds, key=lambda dtype: seconds[dtype])
 
 
+def multiplying(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Within, products are computed in that dtype; weights and sums stay float32."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def probe(device: torch.device) -> dict[torch.dtype, float]:
     """Seconds of one layer forward and backward in each dtype, the best of several."""
     found = {}
@@ -28,7 +33,7 @@ def probe(device: torch.device) -> dict[torch.dtype, float]:
         times = []
         for _ in range(6):
             began = time.perf_counter()
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with multiplying(device, dtype):
                 y = torch.nn.functional.linear(x, w)
             y.float().sum().backward()  # type: ignore[no-untyped-call]
             if device.type == "cuda":

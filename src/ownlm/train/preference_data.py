@@ -21,6 +21,7 @@ from ownlm.train.chat_rows import TooLong
 from ownlm.train.decoder import Decoder
 from ownlm.train.dpo import log_probabilities
 from ownlm.train.packing import PackedRows, Texts
+from ownlm.train.precision import multiplying
 from ownlm.train.preference_rows import Pairs, preference_rows
 from ownlm.train.recipe import Opened
 
@@ -78,7 +79,7 @@ def with_reference(pairs: list[Pairs], model: Path, length: int, cache: Path, pr
 def measured(model: Decoder, pairs: Pairs, precision: torch.dtype = torch.float32) -> NDArray[np.float32]:
     """float32 [pairs, 2]: the logarithms of the probabilities of the chosen and the rejected answers."""
     found = []
-    with torch.no_grad(), torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
+    with torch.no_grad(), multiplying(model.device, precision):
         for rows in _portions(pairs):
             found.append(log_probabilities(model, collate(rows).to(model.device)).view(-1, 2).cpu().numpy())
     return np.concatenate(found)

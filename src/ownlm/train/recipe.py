@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from ownlm.train.hooks import flat
 from ownlm.train.losses import Loss, cross_entropy
 from ownlm.train.optim import OptimizerSettings
 from ownlm.train.rows import Rows, TokenRows
@@ -123,6 +123,11 @@ class Recipe:
     keep: int = 2
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def tokenizer(self) -> Path:
+        """The folder with the files that stand beside the weights: the tokenizer's, templates, settings."""
+        return self.model.path if isinstance(self.model, Base) else self.model.tokenizer
+
     def to_json(self) -> dict[str, Any]:
         """Every setting as JSON; a function by its name."""
         found: dict[str, Any] = plain(self)
@@ -130,7 +135,7 @@ class Recipe:
 
     def changes(self, other: Mapping[str, Any]) -> dict[str, tuple[object, object]]:
         """The settings in which a run of ``other`` (JSON) could not go on: (there, here)."""
-        there, here = flat(other), flat(self.to_json())
+        there, here = dict(flat(other)), dict(flat(self.to_json()))
         return {
             name: (there.get(name), here.get(name))
             for name in there.keys() | here.keys()
@@ -156,14 +161,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Callable):  # type: ignore[arg-type]
         return f"{value.__module__}.{value.__qualname__}"
     return value
-
-
-def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names; lists as JSON text, so that they compare after a way through JSON."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{before}{name}.")
-        else:
-            found[before + name] = json.dumps(value) if isinstance(value, list) else value
-    return found

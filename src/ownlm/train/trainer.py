@@ -24,7 +24,7 @@ from ownlm.train.measure import measure
 from ownlm.train.memory import PeakMemory, most_memory
 from ownlm.train.optim import Optimizer
 from ownlm.train.peak import used
-from ownlm.train.precision import chosen
+from ownlm.train.precision import chosen, multiplying
 from ownlm.train.recipe import Base, Recipe
 from ownlm.train.rehearse import look_ahead
 from ownlm.train.rows import Feed
@@ -60,9 +60,8 @@ class Trainer:
         if recipe.compile and self.device.type == "cpu":
             remedy = "on a CPU rows of documents have ever new shapes, each compiled for a minute; leave it out"
             raise InvalidSetting("compile", recipe.compile, remedy)
-        tokenizer = recipe.model.path if isinstance(recipe.model, Base) else recipe.model.tokenizer
         with world.leader_first():  # it may fill the cache
-            self.data = recipe.data.open(tokenizer, recipe.length, out / "data")
+            self.data = recipe.data.open(recipe.tokenizer, recipe.length, out / "data")
         micro = recipe.micro or max(1, MICRO_TOKENS // recipe.length)
         self.feed = Feed(self.data.train, recipe.batch, micro, recipe.seed, world.size, world.rank)
         self.memory = PeakMemory(world.device)  # of training, not of what made its data
@@ -146,7 +145,7 @@ class Trainer:
         sums: dict[str, float] = {"loss": 0.0, "count": 0, "tokens": 0}
         for part, batch in enumerate(batches, 1):
             self.world.sync_gradients(self.model, part == len(batches))
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            with multiplying(self.device, self.dtype):
                 found: LossSum = self._compute(self.model, batch.to(self.device))
             found.sum.backward()  # type: ignore[no-untyped-call]
             told = {"loss": found.sum.item(), "count": found.count, "tokens": len(batch.ids), **found.metrics}
@@ -242,11 +241,9 @@ class Trainer:
 
     def write(self, target: Path) -> None:
         """The model as a folder that everything else reads."""
-        base = self.recipe.model
-        source = base.path if isinstance(base, Base) else base.tokenizer
         with self.averaged(), self.world.gathered(self.model):
             if self.world.leads:
-                folders.write(self.model, source, target, self.recipe)
+                folders.write(self.model, target, self.recipe)
         self.world.wait()
 
     def state(self) -> State:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.errors import InvalidData, NotFound
-from ownlm.files import atomic_write
+from ownlm.files import atomic_json
 
 FORMAT = "ownlm-tokens-1"
 NAME = "manifest.json"
@@ -79,9 +79,7 @@ class Manifest:
         return sum(shard.bytes for shard in self.splits.get(split, []))
 
     def write(self, folder: Path) -> None:
-        value = {"format": FORMAT} | asdict(self)
-        with atomic_write(folder / NAME) as file:
-            file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        atomic_json(folder / NAME, {"format": FORMAT} | asdict(self), ensure_ascii=False)
 
     def sha256(self) -> str:
         """Of the manifest's own content: names this corpus and nothing else."""
