@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,27 @@ def test_an_empty_run_and_one_that_diverged_are_drawn(tmp_path: Path, chromium: 
     assert seen.inner_text("#state") == "stopped"
     assert "lower the learning rate" in seen.inner_text("#stopped")
     assert not faults
+
+
+@browser.needs_chromium
+@pytest.mark.parametrize("width", [360, 1000, 1200])
+def test_what_was_foretold_stays_within_its_card(tmp_path: Path, chromium: Any, width: int) -> None:
+    """With figures as long as a real run's."""
+    told = {
+        "seconds": {"value": 16_332.3, "low": 15_518.7, "high": 17_154.9},
+        "memory": {"value": 342_691_840.0, "low": None, "high": None},
+        "bits_per_byte": {"value": 1.7636, "low": 1.3177, "high": 2.4525},
+    }
+    came = {
+        "seconds": {"actual": 15_745.8, "off": -0.0608},
+        "memory": {"actual": 2_137_272_320, "off": 5.2367},
+        "bits_per_byte": {"actual": 1.4151, "off": -0.1976},
+    }
+    page = ReportPage(0, 0)
+    page.on_start(replace(facts(tmp_path), forecast={**told, "basis": "Time: 2 measured steps."}))
+    page.on_step(metrics(10))
+    page.on_end({"steps": 10, "seconds": 15_745.8, "stopped": None, "forecast": came})
+    seen = chromium.new_page(viewport={"width": width, "height": 900})
+    seen.goto(page.path.as_uri())
+    assert "+523.7 %" in seen.inner_text("#forecast")
+    assert seen.evaluate("document.documentElement.scrollWidth") <= width
