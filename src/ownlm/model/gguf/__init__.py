@@ -1,5 +1,5 @@
 """GGUF files: read (``file``), understood (``config``, ``tensors``), planned and written (``export``)."""
 
-from ownlm.model.gguf.file import CHECKSUM, DEFAULT_ALIGNMENT, MAGIC, GgufFile, read
+from ownlm.model.gguf.file import DEFAULT_ALIGNMENT, MAGIC, SEAL, GgufFile, read
 
-__all__ = ["CHECKSUM", "DEFAULT_ALIGNMENT", "MAGIC", "GgufFile", "read"]
+__all__ = ["DEFAULT_ALIGNMENT", "MAGIC", "SEAL", "GgufFile", "read"]

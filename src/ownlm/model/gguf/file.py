@@ -7,8 +7,9 @@
     tensor info = name, number of dimensions u32, dimensions u64 (the fastest first), type u32, offset u64
 
 A file may come from anyone: every count, length, offset and type is checked against what the file can hold before
-it is used. Files that we write carry a checksum, as our safetensors files do: ``ownlm.sha256`` is the SHA-256 of the
-whole file with these 64 digits read as zeros. Specification: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+it is used. Files that we write end, behind the last tensor, with ``SEAL`` and the SHA-256 of all that stands before it.
+It is no key of the metadata, because tools that write a file anew, such as llama-quantize, copy the keys.
+Specification: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from ownlm.model.safetensors import DTYPES, Tensor
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-CHECKSUM = "ownlm.sha256"
+SEAL = b"ownlm.sha256\0\0\0\0"
 ALIGNMENT = "general.alignment"
 DEFAULT_ALIGNMENT = 32
 _MAX_DIMENSIONS = 4
 _MIN_KEY = 8 + 4 + 1  # bytes that a key and its value take at least
 _MIN_INFO = 8 + 4 + 4 + 8
-_DIGITS = 64
+_DIGEST = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +88,17 @@ def _read(path: Path, mapped: mmap.mmap, verify: bool) -> GgufFile:
         key = cursor.string()
         if key in metadata:
             raise Damage(f"the key {key!r} occurs twice")
-        at = cursor.at
         metadata[key] = cursor.value()
-        if key == CHECKSUM:
-            digits = at + 4 + 8
     alignment = metadata.get(ALIGNMENT, DEFAULT_ALIGNMENT)
     if type(alignment) is not int or not 1 <= alignment <= 1 << 16 or alignment & (alignment - 1):
         raise Damage(f"{ALIGNMENT} is {alignment!r}, not a power of two")
     infos = [_info(path, cursor) for _ in range(tensors)]
     data = -(-cursor.at // alignment) * alignment
     views = _views(mapped, infos, data, alignment)
-    checksum = metadata.get(CHECKSUM)
-    if checksum is not None:
-        if not isinstance(checksum, str) or len(checksum) != _DIGITS:
-            raise Damage("its checksum is damaged")
-        if verify and _checksum(mapped, digits) != checksum:
-            raise Damage("its bytes do not match the checksum it carries")
-    return GgufFile(path, version, metadata, views, checksum)
+    sealed = _sealed(mapped)
+    if sealed is not None and verify and _digest(mapped) != sealed:
+        raise Damage("its bytes do not match the checksum it carries")
+    return GgufFile(path, version, metadata, views, None if sealed is None else sealed.hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +156,12 @@ def _views(mapped: mmap.mmap, infos: list[_Info], data: int, alignment: int) -> 
     return tensors
 
 
-def _checksum(mapped: mmap.mmap, digits: int) -> str:
+def _sealed(mapped: mmap.mmap) -> bytes | None:
+    """The digest that the file ends with, if it does."""
+    end = len(mapped) - _DIGEST
+    return mapped[end:] if mapped[max(0, end - len(SEAL)) : end] == SEAL else None
+
+
+def _digest(mapped: mmap.mmap) -> bytes:
     with memoryview(mapped) as view:
-        digest = hashlib.sha256(view[:digits])
-        digest.update(b"0" * _DIGITS)
-        digest.update(view[digits + _DIGITS :])
-    return digest.hexdigest()
+        return hashlib.sha256(view[: len(view) - _DIGEST - len(SEAL)]).digest()

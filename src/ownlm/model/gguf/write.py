@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from ownlm.files import atomic_write
 from ownlm.formats import FORMATS
-from ownlm.model.gguf import CHECKSUM, DEFAULT_ALIGNMENT, MAGIC
+from ownlm.model.gguf import DEFAULT_ALIGNMENT, MAGIC, SEAL
 from ownlm.model.gguf.types import CODES, KINDS, NUMBERS, Value
 from ownlm.model.safetensors import DTYPES
 
 _VERSION = 3
-_ZEROS = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,9 @@ class Planned:
 
 def write(path: Path, metadata: Mapping[str, Value], tensors: Mapping[str, Planned]) -> str:
     """Write metadata and tensors in the order given and return the checksum that the file carries."""
-    head = bytearray(MAGIC + struct.pack("<IQQ", _VERSION, len(tensors), len(metadata) + 1))
-    for key, value in {**metadata, CHECKSUM: Value("str", _ZEROS)}.items():
+    head = bytearray(MAGIC + struct.pack("<IQQ", _VERSION, len(tensors), len(metadata)))
+    for key, value in metadata.items():
         head += _string(key) + _value(value)
-    digits = len(head) - len(_ZEROS)
     offset = 0
     for name, tensor in tensors.items():
         shape = tensor.shape[::-1]
@@ -64,8 +62,7 @@ def write(path: Path, metadata: Mapping[str, Value], tensors: Mapping[str, Plann
             for part in (stored.data, bytes(_padding(stored.nbytes))):
                 digest.update(part)
                 file.write(part)
-        file.seek(digits)
-        file.write(digest.hexdigest().encode())
+        file.write(SEAL + digest.digest())
     return digest.hexdigest()
 
 
