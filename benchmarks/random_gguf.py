@@ -1,10 +1,14 @@
-"""GGUF files with random weights in the shape of known models: Q4_0 matrices, an 8-bit table that is the head too."""
+"""GGUF files with random weights in the shape of known models: Q4_0 matrices and an 8-bit head, which is the table too
+where the model ties them; else the table is Q4_0.
+
+    python benchmarks/random_gguf.py llama-2-7b FOLDER
+"""
 
 from __future__ import annotations
 
 import itertools
 import string
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +18,14 @@ from numpy.typing import NDArray
 from ownlm.formats import FORMATS
 from ownlm.model.gguf.types import FILE_TYPES, Value
 from ownlm.model.gguf.write import Planned, write
+from shapes import SHAPES as SHAPES
+from shapes import Shape
 
-
-@dataclass(frozen=True)
-class Shape:
-    """Of a decoder with grouped queries and a gated MLP."""
-
-    architecture: str
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    inner: int
-    vocabulary: int
-    rope_base: float
-    biases: bool = False
-    head_dim: int = 64
-
-    @property
-    def weights(self) -> int:
-        """Weights that a token is multiplied with."""
-        qkv = (self.heads + 2 * self.kv_heads) * self.head_dim
-        layer = self.hidden * (qkv + self.heads * self.head_dim + 3 * self.inner)
-        return self.layers * layer + self.vocabulary * self.hidden
-
-
-SHAPES = {
-    "qwen2.5-0.5b": Shape("qwen2", 24, 896, 14, 2, 4864, 151936, 1e6, biases=True),
-    "llama-3.2-1b": Shape("llama", 16, 2048, 32, 8, 8192, 128256, 5e5),
-}
+CONTEXT = 16384  # room for decoding at a depth of 8192, whatever the real one was made for
 
 
 def write_random(path: Path, shape: Shape, table: str = "q8_0", seed: int = 0) -> None:
-    """Matrices in Q4_0 with entries of standard deviation 1 / sqrt(inputs), the table and tied head in ``table``."""
+    """Matrices in Q4_0 with entries of standard deviation 1 / sqrt(inputs), the head (and tied table) in ``table``."""
     rng = np.random.default_rng(seed)
     tensors: dict[str, Planned] = {}
 
@@ -57,7 +36,9 @@ def write_random(path: Path, shape: Shape, table: str = "q8_0", seed: int = 0) -
         tensors[name] = Planned("F32", (size,), lambda: np.full(size, value, np.float32))
 
     wide, narrow = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    matrix("token_embd.weight", shape.vocabulary, shape.hidden, table)
+    matrix("token_embd.weight", shape.vocabulary, shape.hidden, table if shape.tied else "q4_0")
+    if not shape.tied:
+        matrix("output.weight", shape.vocabulary, shape.hidden, table)
     vector("output_norm.weight", shape.hidden, 1)
     for layer in range(shape.layers):
         at = f"blk.{layer}."
@@ -85,7 +66,7 @@ def random_blocks(rng: np.random.Generator, kind: str, rows: int, columns: int) 
 
 def _metadata(shape: Shape) -> dict[str, Value]:
     numbers: dict[str, Any] = {
-        "block_count": shape.layers, "context_length": 8192, "embedding_length": shape.hidden,
+        "block_count": shape.layers, "context_length": CONTEXT, "embedding_length": shape.hidden,
         "feed_forward_length": shape.inner, "attention.head_count": shape.heads,
         "attention.head_count_kv": shape.kv_heads, "attention.key_length": shape.head_dim,
         "attention.value_length": shape.head_dim, "rope.dimension_count": shape.head_dim,
@@ -115,3 +96,7 @@ def _tokenizer(shape: Shape) -> dict[str, Value]:
         "tokenizer.ggml.eos_token_id": Value("u32", len(tokens) - 1),
         "tokenizer.ggml.add_bos_token": Value("bool", False),
     }
+
+
+if __name__ == "__main__":
+    write_random(Path(sys.argv[2]) / f"{sys.argv[1]}.gguf", SHAPES[sys.argv[1]])
