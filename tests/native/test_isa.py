@@ -12,7 +12,9 @@ from ownlm.errors import InvalidSetting
 def test_portable_is_always_there() -> None:
     assert native.isas()[0] == "portable"
     assert native.compiled()["portable"] == "yes"
-    assert list(native.compiled()) == ["portable", "avx2", "avx512_vnni", "avx512_bf16", "neon_dotprod"]
+    order = ["portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni", "avx512_bf16", "neon_dotprod"]
+    assert list(native.compiled()) == order
+    assert list(native.isas()) == [name for name in order if name in native.isas()]
     for name in native.isas():
         assert native.compiled()[name] == "yes"
 
@@ -33,6 +35,8 @@ def test_what_the_processor_has_is_used() -> None:
     vnni = {"avx512_vnni", "avx512vl", "avx512bw", "avx512dq"}
     for name, needed in [
         ("avx2", {"avx2", "fma", "f16c"}),
+        ("avx_vnni", {"avx2", "fma", "f16c", "avx_vnni"}),
+        ("avx512vl_vnni", vnni),
         ("avx512_vnni", vnni),
         ("avx512_bf16", vnni | {"avx512_bf16"}),
     ]:

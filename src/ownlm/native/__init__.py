@@ -104,8 +104,16 @@ def __getattr__(name: str) -> Any:
 
 
 def isa() -> str:
-    """The instruction set in use: "portable", "avx2", "avx512_vnni", that with bfloat16 products, "avx512_bf16", or
-    "neon_dotprod"."""
+    """The instruction set in use, one of:
+
+    ``portable``       C++ of any processor
+    ``avx2``           AVX2, FMA and F16C
+    ``avx_vnni``       these with int8 dot products of 256 bits (AVX-VNNI)
+    ``avx512vl_vnni``  the same of 256 bits, where AVX-512 has them
+    ``avx512_vnni``    AVX-512 with int8 dot products of 512 bits
+    ``avx512_bf16``    these with bfloat16 products
+    ``neon_dotprod``   NEON of AArch64 with int8 dot products
+    """
     name: str = _load().isa()
     return name
 

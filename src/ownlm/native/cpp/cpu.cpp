@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-#if defined(OWNLM_AVX2) || defined(OWNLM_AVX512_VNNI)
+#if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 #if defined(OWNLM_NEON_DOTPROD) && defined(__linux__)
@@ -12,9 +12,9 @@
 namespace ownlm {
 namespace {
 
-#if defined(OWNLM_AVX2) || defined(OWNLM_AVX512_VNNI)
+#if defined(__x86_64__)
 struct Features {
-  bool avx2 = false, avx512_vnni = false, avx512_bf16 = false;
+  bool avx2 = false, avx_vnni = false, avx512_vnni = false, avx512_bf16 = false;
 
   Features() {
     unsigned a, b, c, d;
@@ -29,7 +29,9 @@ struct Features {
     avx2 = ymm && fma && f16c && (b >> 5 & 1);
     const bool f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1, vnni = c >> 11 & 1;
     avx512_vnni = avx2 && zmm && f && dq && bw && vl && vnni;
-    avx512_bf16 = avx512_vnni && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+    if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return;
+    avx_vnni = avx2 && (a >> 4 & 1);
+    avx512_bf16 = avx512_vnni && (a >> 5 & 1);
   }
 };
 #endif
@@ -50,11 +52,17 @@ std::atomic<const Kernels*> current{nullptr};
 
 std::vector<const Kernels*> usable_kernels() {
   std::vector<const Kernels*> all{portable_kernels()};
-#if defined(OWNLM_AVX2) || defined(OWNLM_AVX512_VNNI)
+#if defined(__x86_64__)
   static const Features features;
 #endif
 #if defined(OWNLM_AVX2)
   if (features.avx2) all.push_back(avx2_kernels());
+#endif
+#if defined(OWNLM_AVX_VNNI)
+  if (features.avx_vnni) all.push_back(avx_vnni_kernels());
+#endif
+#if defined(OWNLM_AVX512VL_VNNI)
+  if (features.avx512_vnni) all.push_back(avx512vl_vnni_kernels());
 #endif
 #if defined(OWNLM_AVX512_VNNI)
   if (features.avx512_vnni) all.push_back(avx512_vnni_kernels());

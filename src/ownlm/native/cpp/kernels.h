@@ -118,6 +118,8 @@ static constexpr int64_t attention_scratch(int64_t length, int64_t head_dim) {
 
 const Kernels* portable_kernels();
 const Kernels* avx2_kernels();         // defined where CMake found the flags
+const Kernels* avx_vnni_kernels();
+const Kernels* avx512vl_vnni_kernels();  // avx_vnni in the encoding of AVX-512
 const Kernels* avx512_vnni_kernels();
 const Kernels* neon_dotprod_kernels();
 const Kernels* avx512_bf16_kernels();  // avx512_vnni with bfloat16 attention
