@@ -89,6 +89,18 @@ class FakeRunner:
         for source, target in pairs:
             self.cache[target * size : (target + 1) * size] = self.cache[source * size : (source + 1) * size]
 
+    cache_key = "fake"
+
+    @property
+    def block_bytes(self) -> int:
+        return self.block_size * self.cache.itemsize
+
+    def read_blocks(self, ids: Sequence[int]) -> NDArray[np.uint8]:
+        return self.cache.reshape(-1, self.block_size)[list(ids)].view(np.uint8)
+
+    def write_blocks(self, ids: Sequence[int], data: NDArray[np.uint8]) -> None:
+        self.cache.reshape(-1, self.block_size)[list(ids)] = data.view(np.uint64)
+
 
 def vars_of(batch: Batch) -> list[NDArray[np.int32]]:
     return [

@@ -37,7 +37,14 @@ class NoiseRunner:
         found = [np.random.default_rng(row).normal(0, 3, self.vocab_size).astype(np.float32) for row in rows]
         return np.stack(found) + self._favour if found else np.zeros((0, self.vocab_size), np.float32)
 
+    block_bytes, cache_key = 0, ""
+
     def copy_blocks(self, pairs: Sequence[tuple[int, int]]) -> None: ...
+
+    def read_blocks(self, ids: Sequence[int]) -> NDArray[np.uint8]:
+        return np.zeros((len(ids), 0), np.uint8)
+
+    def write_blocks(self, ids: Sequence[int], data: NDArray[np.uint8]) -> None: ...
 
 
 class EchoRunner(NoiseRunner):
@@ -92,6 +99,16 @@ class AnswerRunner(NoiseRunner):
     def copy_blocks(self, pairs: Sequence[tuple[int, int]]) -> None:
         for source, target in pairs:
             self._cache[target] = self._cache[source]
+
+    @property
+    def block_bytes(self) -> int:  # type: ignore[override]
+        return self._cache[0].nbytes
+
+    def read_blocks(self, ids: Sequence[int]) -> NDArray[np.uint8]:
+        return self._cache[list(ids)].view(np.uint8)
+
+    def write_blocks(self, ids: Sequence[int], data: NDArray[np.uint8]) -> None:
+        self._cache[list(ids)] = data.view(np.int64)
 
     def _next(self, ids: list[int]) -> int:
         length = len(self._begin)

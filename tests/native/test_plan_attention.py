@@ -54,11 +54,12 @@ class Layer:
             out.append(attend(rotate(q, angles), rotate(k, angles), v, **self.spec))
         return np.concatenate(out) @ self.head.T.astype(np.float64)
 
-    def run(self, cut: int, *, floats: bool = True, block_size: int = 16) -> NDArray[np.float32]:
+    def run(self, cut: int, *, format_: plan.CacheFormat = "f32", block_size: int = 16) -> NDArray[np.float32]:
         blocks = sum(-(-length // block_size) for length in self.lengths)
         spec = plan.Attention(
             heads=self.heads, kv_heads=KV, head_dim=self.dim, scale=self.dim**-0.5, layer=0,
-            cache=plan.kv_cache(1, blocks, block_size, KV, self.dim, floats), inverse_frequencies=self.frequencies,
+            cache=plan.kv_cache(1, blocks, block_size, KV, self.dim, format_),
+            inverse_frequencies=self.frequencies,
             q_norm=plan.RMSNorm(self.q_norm, EPS) if self.norms else None,
             k_norm=plan.RMSNorm(self.k_norm, EPS) if self.norms else None,
             whole_row_norm=self.norms == "row", value_table=self.values, **self.spec,
@@ -100,24 +101,26 @@ def test_attention_equals_numpy(isa: str, rng: np.random.Generator, name: str) -
     expected = layer.expected()
     got = layer.run(1000)
     assert np.abs(got - expected).max() < 5e-6 * np.abs(expected).max()
-    rough = layer.run(1000, floats=False)
+    rough = layer.run(1000, format_="bf16")
     assert np.abs(rough - expected).max() < 1e-2 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("floats", [True, False])
+@pytest.mark.parametrize("format_", ["f32", "bf16"])
 @pytest.mark.parametrize("name", ["window wider than a chunk", "softcap", "seven heads a group", "value embeddings"])
-def test_no_bit_depends_on_the_cut(isa: str, rng: np.random.Generator, threads: None, name: str, floats: bool) -> None:
+def test_no_bit_depends_on_the_cut(
+    isa: str, rng: np.random.Generator, threads: None, name: str, format_: plan.CacheFormat
+) -> None:
     layer = Layer(rng, LENGTHS, **SPECS[name])
-    whole = layer.run(1000, floats=floats)
-    assert np.array_equal(layer.run(64, floats=floats), whole)
-    assert np.array_equal(layer.run(13, floats=floats, block_size=64), whole)
+    whole = layer.run(1000, format_=format_)
+    assert np.array_equal(layer.run(64, format_=format_), whole)
+    assert np.array_equal(layer.run(13, format_=format_, block_size=64), whole)
     native.set_threads(1)
-    assert np.array_equal(layer.run(200, floats=floats), whole)
+    assert np.array_equal(layer.run(200, format_=format_), whole)
 
 
 def test_token_by_token(isa: str, rng: np.random.Generator) -> None:
     layer = Layer(rng, [40, 3], window=17)
-    assert np.array_equal(layer.run(1, floats=False), layer.run(64, floats=False))
+    assert np.array_equal(layer.run(1, format_="bf16"), layer.run(64, format_="bf16"))
 
 
 def test_what_stood_in_a_block_before_does_not_matter(rng: np.random.Generator) -> None:
@@ -208,3 +211,23 @@ def test_an_id_beyond_the_table_of_values_is_refused(rng: np.random.Generator) -
     layer.values = (np.ascontiguousarray(layer.values[0][:3]), "f32")
     with pytest.raises(ValueError, match=r"ids\[3\] is 3"):
         layer.run(1000)
+
+
+def test_blocks_leave_and_come_back(rng: np.random.Generator) -> None:
+    cache, other = (plan.kv_cache(3, 5, 32, KV, 16) for _ in range(2))
+    assert cache.nbytes == 5 * cache.block_bytes == 5 * 3 * 32 * KV * 2 * 16 * 2
+    data = rng.integers(0, 256, (2, cache.block_bytes), np.uint8)
+    data.flags.writeable = False
+    cache.write_blocks(ints([4, 1]), data)
+    assert np.array_equal(cache.read_blocks(ints([1, 4, 1])), data[[1, 0, 1]])
+    assert not cache.read_blocks(ints([0, 2, 3])).any()
+    other.write_blocks(ints([0]), cache.read_blocks(ints([4])))
+    other.copy_blocks(ints([[0, 2]]))
+    assert np.array_equal(other.read_blocks(ints([2])), data[:1])
+    assert cache.read_blocks(ints([])).shape == (0, cache.block_bytes)
+    with pytest.raises(ValueError, match="block 5 is outside"):
+        cache.read_blocks(ints([5]))
+    with pytest.raises(ValueError, match="shape"):
+        cache.write_blocks(ints([1]), data)
+    with pytest.raises(ValueError, match='"fp8"'):
+        plan.kv_cache(1, 1, 16, 1, 16, "fp8")  # type: ignore[arg-type]

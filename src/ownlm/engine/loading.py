@@ -63,7 +63,9 @@ def load(
     files = checkpoint.load(path)
     config = decoder_config(raw, path, length)
     params = decoder_params(config, files.tensors)
-    runner = ModelRunner(side, config, params, blocks=tokens // BLOCK_SIZE, max_positions=length)
+    runner = ModelRunner(
+        side, config, params, blocks=tokens // BLOCK_SIZE, max_positions=length, weights_key=files.identity
+    )
     first = files.files[0]
     defaults, remarks = gguf_defaults(first.metadata) if isinstance(first, GgufFile) else folder_defaults(path)
     return Loaded(

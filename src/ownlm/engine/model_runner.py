@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.memory import BLOCK_SIZE
 from ownlm.model.opened import OpenDecoder
@@ -21,7 +23,8 @@ class ModelRunner(OpenDecoder):
         blocks: int,
         max_positions: int | None = None,
         block_size: int = BLOCK_SIZE,
+        weights_key: Callable[[], str] = str,
     ) -> None:
-        super().__init__(ops, config, params, blocks=blocks, block_size=block_size)
+        super().__init__(ops, config, params, blocks=blocks, block_size=block_size, weights_key=weights_key)
         self.max_positions = config.max_position_embeddings if max_positions is None else max_positions
         self.vocab_size = config.vocab_size

@@ -19,6 +19,14 @@ class Runner(Protocol):
     max_positions: int
     vocab_size: int
 
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block of the cache, in all layers."""
+
+    @property
+    def cache_key(self) -> str:
+        """What the bytes of blocks mean: equal keys, equal bytes for equal tokens. "": they mean nothing elsewhere."""
+
     def step(self, batch: Batch) -> NDArray[np.float32]:
         """Write the new tokens' keys and values; float32 [R, vocab_size], logits at ``batch.rows``.
 
@@ -27,3 +35,9 @@ class Runner(Protocol):
 
     def copy_blocks(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Copy the contents of blocks, (from, to), one after the other."""
+
+    def read_blocks(self, ids: Sequence[int]) -> NDArray[np.uint8]:
+        """uint8 [N, block_bytes]: what the blocks hold."""
+
+    def write_blocks(self, ids: Sequence[int], data: NDArray[np.uint8]) -> None:
+        """Put into the blocks what ``read_blocks`` gave, of a runner with the same ``cache_key``."""

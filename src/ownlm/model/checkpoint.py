@@ -28,6 +28,7 @@ from ownlm.tokenizer import Tokenizer
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
+_HEAD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,20 @@ class Checkpoint:
         digest = hashlib.sha256()
         for file in self.files:
             digest.update(f"{file.path.name}\0{file.sha256 or _file_sha256(file.path)}\n".encode())
+        return digest.hexdigest()
+
+    def identity(self) -> str:
+        """Hex SHA-256 that tells these files from any others without reading them whole: of each the checksum that it
+        carries, else its name, size, time of last change and first MiB, where names and shapes of tensors stand."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            if file.sha256:
+                digest.update(f"{file.sha256}\n".encode())
+                continue
+            stat = file.path.stat()
+            digest.update(f"{file.path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            with file.path.open("rb") as opened:
+                digest.update(opened.read(_HEAD))
         return digest.hexdigest()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ownlm import native
 from ownlm.model import memory
 from ownlm.model import ops as sides
 from ownlm.model.batch import Batch
+from ownlm.model.cache_key import cache_key
 from ownlm.model.checkpoint import Checkpoint
 from ownlm.model.decoder import decode
 from ownlm.model.decoder_config import DecoderConfig
@@ -27,7 +30,8 @@ WINDOW = 256
 
 
 class OpenDecoder:
-    """The cache has ``blocks`` of ``block_size`` tokens for all texts together."""
+    """The cache has ``blocks`` of ``block_size`` tokens for all texts together. ``weights_key`` gives a name that no
+    other weights have; it is called when ``cache_key`` is first asked for."""
 
     def __init__(
         self,
@@ -37,7 +41,9 @@ class OpenDecoder:
         *,
         blocks: int,
         block_size: int = memory.BLOCK_SIZE,
+        weights_key: Callable[[], str] = str,
     ) -> None:
+        self._weights_key = weights_key
         self.config, self.blocks, self.block_size = config, blocks, block_size
         self.ops = ops
         prepared = ops.prepare(params)
@@ -65,6 +71,25 @@ class OpenDecoder:
                 rows=places,
             )
         )
+
+    @functools.cached_property
+    def cache_key(self) -> str:
+        """What the bytes of blocks mean: equal keys, equal bytes for equal tokens. "" if the weights have no name."""
+        arithmetic = f"native {native.isa()}" if self.ops.name == "native" else self.ops.name
+        return cache_key(self._weights_key(), self.config, arithmetic, self.ops.cache_format, self.block_size)
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block of the cache, in all layers."""
+        return self.ops.block_bytes(self._cache)
+
+    def read_blocks(self, ids: Sequence[int]) -> NDArray[np.uint8]:
+        """uint8 [N, block_bytes]: what the blocks hold; between steps."""
+        return self.ops.read_blocks(self._cache, np.array(ids, np.int32))
+
+    def write_blocks(self, ids: Sequence[int], data: NDArray[np.uint8]) -> None:
+        """Put into the blocks what ``read_blocks`` gave under the same ``cache_key``; between steps."""
+        self.ops.write_blocks(self._cache, np.array(ids, np.int32), data)
 
     def copy_blocks(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Copy blocks, (from, to), in every layer."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ownlm.native import _load
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Ints = NDArray[np.int32]
 
+CacheFormat = Literal["bf16", "f32"]
+"""What keys and values are kept as."""
+CACHE_LAYOUT = 1
+"""Of a block's bytes; another number where they mean something else."""
 NONE = -1
 """In the place of a register: no residual."""
 
@@ -99,12 +103,15 @@ class BatchFacts(Protocol):
     rows: Ints
 
 
-def kv_cache(layers: int, blocks: int, block_size: int, heads: int, head_dim: int, floats: bool = False) -> Any:
-    """Keys and values for ``blocks * block_size`` tokens, bfloat16 or float32. Pages take memory when first written.
+def kv_cache(layers: int, blocks: int, block_size: int, heads: int, head_dim: int, format: CacheFormat = "bf16") -> Any:
+    """Keys and values for ``blocks * block_size`` tokens. Pages take memory when first written.
 
-    ``nbytes`` is all it may take; ``copy_blocks(pairs)`` copies blocks [P, 2] (from, to) in every layer.
+    ``nbytes`` is all it may take, ``block_bytes`` what one block takes in all layers; ``copy_blocks(pairs)`` copies
+    blocks [P, 2] (from, to) in every layer. ``read_blocks(blocks)`` gives int32 [N] blocks as uint8 [N, block_bytes],
+    and ``write_blocks(blocks, data)`` takes such bytes, which may be a mapped file's: of a cache of the same layers,
+    heads, head_dim, block size and format.
     """
-    return _load().KVCache(layers, blocks, block_size, heads, head_dim, floats)
+    return _load().KVCache(layers, blocks, block_size, heads, head_dim, format)
 
 
 class Plan:

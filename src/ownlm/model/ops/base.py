@@ -68,6 +68,10 @@ class Ops(Protocol):
 
     name: str
 
+    @property
+    def cache_format(self) -> str:
+        """What keys and values are kept as: "bf16", "f32"."""
+
     def prepare(self, params: P) -> P:
         """The parameter tree with every stored weight packed for this side."""
 
@@ -108,6 +112,15 @@ class Ops(Protocol):
 
     def copy_blocks(self, cache: Handle, pairs: Ids) -> None:
         """Copy blocks [P, 2] (from, to) in every layer; between steps."""
+
+    def block_bytes(self, cache: Handle) -> int:
+        """Bytes of one block in all layers."""
+
+    def read_blocks(self, cache: Handle, ids: Ids) -> NDArray[np.uint8]:
+        """[N, block_bytes]: what blocks [N] hold, as this side keeps it; between steps."""
+
+    def write_blocks(self, cache: Handle, ids: Ids, data: NDArray[np.uint8]) -> None:
+        """Put back into blocks [N] what ``read_blocks`` gave, of this cache or of one of the same shape and format."""
 
     def qkv_rope(self, x: Handle, w: Handle, spec: AttentionSpec, cache: Handle, batch: Batch) -> Handle:
         """Queries [T, heads * head]: projected, normed, rotated; keys and values go to ``batch.slots``."""

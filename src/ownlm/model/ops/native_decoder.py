@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,10 @@ class Value:
 
 
 class DecoderOps:
-    """See ``Ops``. The cache holds bfloat16, or float32 if ``cache_format`` is "f32"."""
+    """See ``Ops``."""
 
-    def __init__(self, cache_format: Literal["bf16", "f32"] = "bf16") -> None:
-        self.cache_format = cache_format
+    def __init__(self, cache_format: plan.CacheFormat = "bf16") -> None:
+        self.cache_format: plan.CacheFormat = cache_format
 
     def record_embed(self, lookups: Sequence[tuple[Any, Table]], scale: float) -> Value:
         """``embed`` of facts."""
@@ -68,10 +68,21 @@ class DecoderOps:
         return Value(x.plan, x.plan.norm(x.register, w, _register(residual)))
 
     def kv_cache(self, layers: int, heads: int, head_dim: int, blocks: int, block_size: int) -> Any:
-        return plan.kv_cache(layers, blocks, block_size, heads, head_dim, self.cache_format == "f32")
+        return plan.kv_cache(layers, blocks, block_size, heads, head_dim, self.cache_format)
 
     def copy_blocks(self, cache: Any, pairs: Ids) -> None:
         cache.copy_blocks(np.ascontiguousarray(pairs, np.int32).reshape(-1, 2))
+
+    def block_bytes(self, cache: Any) -> int:
+        count: int = cache.block_bytes
+        return count
+
+    def read_blocks(self, cache: Any, ids: Ids) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = cache.read_blocks(np.ascontiguousarray(ids, np.int32))
+        return found
+
+    def write_blocks(self, cache: Any, ids: Ids, data: NDArray[np.uint8]) -> None:
+        cache.write_blocks(np.ascontiguousarray(ids, np.int32), data)
 
     def qkv_rope(self, x: Value, w: Linear, spec: AttentionSpec, cache: Any, batch: Batch) -> Value:
         return Value(x.plan, x.plan.qkv_rope(x.register, w.weight, _attention(spec, cache), w.bias))

@@ -45,6 +45,7 @@ class TorchOps:
     """See ``Ops``. ``device`` is where weights and values live."""
 
     name = "torch"
+    cache_format = "f32"
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = torch.device(device)
@@ -112,9 +113,24 @@ class TorchOps:
 
     def copy_blocks(self, cache: _Cache, pairs: Ids) -> None:
         source, target = (self._ids(ids) for ids in np.asarray(pairs, np.int32).reshape(-1, 2).T)
-        for kept in (cache.keys, cache.values):
-            blocks = kept.view(len(kept), -1, cache.block_size, *kept.shape[2:])
+        for blocks in self._by_block(cache):
             blocks[:, target] = blocks[:, source]
+
+    def _by_block(self, cache: _Cache) -> list[Tensor]:
+        """Keys and values as [layers, blocks, block_size, heads, head]."""
+        return [kept.view(len(kept), -1, cache.block_size, *kept.shape[2:]) for kept in (cache.keys, cache.values)]
+
+    def block_bytes(self, cache: _Cache) -> int:
+        return 2 * cache.keys[:, : cache.block_size].nbytes
+
+    def read_blocks(self, cache: _Cache, ids: Ids) -> NDArray[np.uint8]:
+        parts = [kept[:, self._ids(ids)].transpose(0, 1).flatten(1) for kept in self._by_block(cache)]
+        return np.ascontiguousarray(torch.cat(parts, dim=1).cpu().numpy()).view(np.uint8)
+
+    def write_blocks(self, cache: _Cache, ids: Ids, data: NDArray[np.uint8]) -> None:
+        halves = torch.from_numpy(np.array(data).view(np.float32)).to(self.device).chunk(2, dim=1)
+        for kept, half in zip(self._by_block(cache), halves, strict=True):
+            kept[:, self._ids(ids)] = half.view(len(ids), len(kept), *kept.shape[2:]).transpose(0, 1)
 
     def qkv_rope(self, x: Tensor, w: Linear, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
         q, k, v = self._qkv(x, w, spec, batch)

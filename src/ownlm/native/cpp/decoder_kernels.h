@@ -8,6 +8,8 @@
 
 namespace ownlm {
 
+enum class KvFormat : int { f32, bf16 };
+
 constexpr int64_t kPage = 16;    // tokens whose keys, and whose values, lie together in the cache
 constexpr int64_t kChunk = 256;  // keys whose softmax is taken at once; partial results of chunks are merged in order
 
@@ -32,7 +34,7 @@ struct CachedAttention {
   const uint8_t* pages;   // keys then values of page 0 of block 0, of this layer and head
   const int32_t* blocks;  // the sequence's block table
   int64_t pages_per_block, page_bytes, block_bytes, value_offset;  // value_offset: bytes from a page's keys to its values
-  bool floats;            // the cache holds float, else bfloat16
+  KvFormat format;
   float scale, softcap;   // softcap 0: none
 };
 

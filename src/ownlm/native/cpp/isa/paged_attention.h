@@ -194,7 +194,7 @@ inline void chunks(const CachedAttention& a, int64_t row0, int64_t rows, int64_t
 }
 
 inline void attention_chunks(const CachedAttention& a, int64_t row0, int64_t rows, int64_t chunk0, int64_t chunk1, float* state, float* scratch) {
-  (a.floats ? chunks<FloatCell> : chunks<FastCell>)(a, row0, rows, chunk0, chunk1, state, scratch);
+  (a.format == KvFormat::f32 ? chunks<FloatCell> : chunks<FastCell>)(a, row0, rows, chunk0, chunk1, state, scratch);
 }
 
 // Divides by the totals. A sink is one more score that takes weight and gives no value (Xiao et al., 2023; gpt-oss).

@@ -181,7 +181,7 @@ class AttentionStep : public Step {
     const int64_t position = b.lengths[s] - b.fresh(s);
     t.a = {run.at<const float>(qkv_) + t.token * width + t.head * a_.head_dim, width, group(), a_.head_dim, position, a_.window,
            c.pages(a_.layer, 0, head), b.tables + s * b.table_width, c.pages_per_block, c.page_bytes,
-           c.heads * c.pages_per_block * c.page_bytes, c.value_offset, c.floats, a_.scale, a_.softcap};
+           c.piece_bytes(), c.value_offset, c.format, a_.scale, a_.softcap};
     const int64_t oldest = position + row0 / group() + 1, newest = position + (row0 + t.rows - 1) / group() + 1;
     t.chunk0 = a_.window && oldest > a_.window ? (oldest - a_.window) / kChunk : 0;
     t.chunk1 = ceil_div(newest, kChunk);

@@ -16,20 +16,49 @@ namespace {
 
 constexpr int64_t any = Array::any;
 
-KVCache* new_cache(KVCache* at, int64_t layers, int64_t blocks, int64_t block_size, int64_t heads, int64_t head_dim, bool floats) {
+KVCache* new_cache(KVCache* at, int64_t layers, int64_t blocks, int64_t block_size, int64_t heads, int64_t head_dim, const std::string& name) {
+  KvFormat format;
+  if (name == "bf16") format = KvFormat::bf16;
+  else if (name == "f32") format = KvFormat::f32;
+  else refuse("format is \"" + name + "\", not one of bf16, f32");
   if (layers < 1 || blocks < 1 || heads < 1 || head_dim < 2 || head_dim % 2) refuse("a cache needs layers, blocks, heads and an even head_dim");
   if (block_size < kPage || block_size % kPage) refuse("block_size is " + std::to_string(block_size) + ", not a multiple of 16");
   if (blocks * block_size > INT32_MAX) refuse("a cache of more than 2^31 tokens cannot be addressed");
-  return new (at) KVCache(layers, blocks, block_size, heads, head_dim, floats);
+  return new (at) KVCache(layers, blocks, block_size, heads, head_dim, format);
+}
+
+const int32_t* blocks_within(const KVCache& cache, const Array& ids, int64_t count) {
+  const int32_t* p = ids.data<const int32_t>();
+  for (int64_t i = 0; i < count; ++i)
+    if (p[i] < 0 || p[i] >= cache.blocks) refuse("block " + std::to_string(p[i]) + " is outside the cache");
+  return p;
 }
 
 void copy_blocks(KVCache& cache, nb::handle pairs_) {
   Array pairs(pairs_, "pairs", 'i', {any, 2});
-  const int32_t* p = pairs.data<const int32_t>();
-  for (int64_t i = 0; i < 2 * pairs.size(0); ++i)
-    if (p[i] < 0 || p[i] >= cache.blocks) refuse("block " + std::to_string(p[i]) + " is outside the cache");
+  const int32_t* p = blocks_within(cache, pairs, 2 * pairs.size(0));
   nb::gil_scoped_release nogil;
   for (int64_t i = 0; i < pairs.size(0); ++i) cache.copy_block(p[2 * i], p[2 * i + 1]);
+}
+
+nb::object read_blocks(const KVCache& cache, nb::handle ids_) {
+  Array ids(ids_, "blocks", 'i', {any});
+  const int32_t* p = blocks_within(cache, ids, ids.size(0));
+  nb::object found = nb::module_::import_("numpy").attr("empty")(nb::make_tuple(ids.size(0), cache.block_bytes()), "uint8");
+  Array out(found, "out", 'B', {ids.size(0), cache.block_bytes()}, true);
+  {
+    nb::gil_scoped_release nogil;
+    cache.read(p, ids.size(0), out.data<uint8_t>());
+  }
+  return found;
+}
+
+void write_blocks(KVCache& cache, nb::handle ids_, nb::handle data_) {
+  Array ids(ids_, "blocks", 'i', {any});
+  const int32_t* p = blocks_within(cache, ids, ids.size(0));
+  Array data(data_, "data", 'B', {ids.size(0), cache.block_bytes()});
+  nb::gil_scoped_release nogil;
+  cache.write(p, ids.size(0), data.data<const uint8_t>());
 }
 
 void argmax_checked(nb::handle logits_, nb::handle out_) {
@@ -63,12 +92,15 @@ void top_k_checked(nb::handle logits_, nb::handle ids_, nb::handle values_) {
 
 void bind_plan(nb::module_& m) {
   nb::class_<KVCache>(m, "KVCache", "Keys and values of all layers, in blocks.")
-      .def("__init__", &new_cache, "layers"_a, "blocks"_a, "block_size"_a, "heads"_a, "head_dim"_a, "floats"_a)
+      .def("__init__", &new_cache, "layers"_a, "blocks"_a, "block_size"_a, "heads"_a, "head_dim"_a, "format"_a)
       .def_ro("layers", &KVCache::layers)
       .def_ro("blocks", &KVCache::blocks)
       .def_ro("block_size", &KVCache::block_size)
       .def_prop_ro("nbytes", &KVCache::bytes)
-      .def("copy_blocks", &copy_blocks, "pairs"_a);
+      .def_prop_ro("block_bytes", &KVCache::block_bytes)
+      .def("copy_blocks", &copy_blocks, "pairs"_a)
+      .def("read_blocks", &read_blocks, "blocks"_a)
+      .def("write_blocks", &write_blocks, "blocks"_a, "data"_a);
   nb::class_<Recorder>(m, "Plan", "A forward, recorded once and replayed per batch.")
       .def(nb::init<>())
       .def("embed", &Recorder::embed, "tables"_a, "width"_a, "scale"_a)

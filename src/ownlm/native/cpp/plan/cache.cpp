@@ -4,6 +4,8 @@
 #include <cstring>
 #include <new>
 
+#include "../pool.h"
+
 namespace ownlm {
 namespace {
 
@@ -14,14 +16,14 @@ uint16_t to_bf16(float x) {
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
 
-int64_t element(bool floats) { return floats ? 4 : 2; }
+int64_t element(KvFormat format) { return format == KvFormat::f32 ? 4 : 2; }
 
 }  // namespace
 
-KVCache::KVCache(int64_t layers_, int64_t blocks_, int64_t block_size_, int64_t heads_, int64_t head_dim_, bool floats_)
-    : layers(layers_), blocks(blocks_), block_size(block_size_), heads(heads_), head_dim(head_dim_), floats(floats_),
-      pages_per_block(block_size_ / kPage), value_offset(head_dim_ * kPage * element(floats_)),
-      page_bytes(value_offset + padded(head_dim_) * kPage * element(floats_)) {
+KVCache::KVCache(int64_t layers_, int64_t blocks_, int64_t block_size_, int64_t heads_, int64_t head_dim_, KvFormat format_)
+    : layers(layers_), blocks(blocks_), block_size(block_size_), heads(heads_), head_dim(head_dim_), format(format_),
+      pages_per_block(block_size_ / kPage), value_offset(head_dim_ * kPage * element(format_)),
+      page_bytes(value_offset + padded(head_dim_) * kPage * element(format_)) {
   // calloc: pages that no token has touched take no memory
   memory_ = static_cast<uint8_t*>(std::calloc(static_cast<size_t>(bytes()) + kAlign, 1));
   if (!memory_) throw std::bad_alloc();
@@ -32,15 +34,30 @@ KVCache::~KVCache() { std::free(memory_); }
 
 void KVCache::copy_block(int64_t from, int64_t to) {
   if (from == to) return;
-  const size_t size = static_cast<size_t>(heads * pages_per_block * page_bytes);
-  for (int64_t layer = 0; layer < layers; ++layer) std::memcpy(pages(layer, to, 0), pages(layer, from, 0), size);
+  for (int64_t layer = 0; layer < layers; ++layer)
+    for (int64_t head = 0; head < heads; ++head)
+      std::memcpy(pages(layer, to, head), pages(layer, from, head), static_cast<size_t>(piece_bytes()));
+}
+
+void KVCache::read(const int32_t* ids, int64_t count, uint8_t* to) const {
+  pool::run(layers * heads, 0, true, [&](int64_t task, int, void*) {
+    for (int64_t i = 0; i < count; ++i)
+      std::memcpy(to + i * block_bytes() + task * piece_bytes(), pages(task / heads, ids[i], task % heads), static_cast<size_t>(piece_bytes()));
+  });
+}
+
+void KVCache::write(const int32_t* ids, int64_t count, const uint8_t* from) {
+  pool::run(layers * heads, 0, true, [&](int64_t task, int, void*) {
+    for (int64_t i = 0; i < count; ++i)
+      std::memcpy(pages(task / heads, ids[i], task % heads), from + i * block_bytes() + task * piece_bytes(), static_cast<size_t>(piece_bytes()));
+  });
 }
 
 void KVCache::store(int64_t layer, int64_t slot, int64_t head, const float* key, const float* value, bool last) {
   const int64_t at = slot % kPage;
   uint8_t* page = pages(layer, slot / block_size, head) + slot % block_size / kPage * page_bytes;
   const int64_t width = padded(head_dim);
-  if (floats) {
+  if (format == KvFormat::f32) {
     float* k = reinterpret_cast<float*>(page) + at;
     for (int64_t i = 0; i < head_dim; ++i) k[i * kPage] = key[i];
     float* v = reinterpret_cast<float*>(page + value_offset);
