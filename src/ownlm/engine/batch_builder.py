@@ -26,7 +26,7 @@ class BatchBuilder:
         self._holders: dict[int, Request] = {}
 
     def build(self, entries: Sequence[Scheduled]) -> Batch:
-        """Rows of logits: of each entry in turn, first those that score the prompt, then the one it samples from."""
+        """Rows of logits: of each entry in turn, first those that score the prompt, then those it samples from."""
         size = self._size
         ids: list[int] = []
         positions: list[int] = []
@@ -45,15 +45,17 @@ class BatchBuilder:
                 slots.append(blocks[start // size] * size + start % size)
             else:
                 ids += request.tokens[start:end]
+                if samples > 1:
+                    ids += request.drafted
                 positions += range(start, end)
                 for at in range(start // size, (end - 1) // size + 1):
                     first = blocks[at] * size - at * size
                     slots += range(first + max(start, at * size), first + min(end, (at + 1) * size))
             if scores:
                 rows += range(begin + first_score - start, begin + first_score - start + scores)
-            if samples:
-                rows.append(begin + count - 1)
             begin += count
+            if samples:
+                rows += range(begin - samples, begin)
             offsets.append(begin)
             lengths.append(end)
             tables.append(request.row)

@@ -19,6 +19,7 @@ from ownlm.engine.runner import Runner
 from ownlm.engine.sampler import RequestSampling, Sampler
 from ownlm.engine.sampling_params import SamplingParams
 from ownlm.engine.scheduler import Scheduler
+from ownlm.engine.speculate import Speculator
 from ownlm.engine.stats import Counters, EngineStats
 from ownlm.engine.stepper import Stepper
 from ownlm.errors import EngineBusy, EngineClosed, InvalidSetting, PromptTooLong, StepFailed
@@ -33,7 +34,8 @@ class Engine:
 
     ``max_running``: so many requests share a step; ``max_waiting``: so many more may wait, others get EngineBusy.
     ``step_tokens``: at most so many tokens a step, ``step_tokens_shared`` while anyone is being answered: a longer step
-    computes prompts a little faster and makes everybody wait longer for their next token.
+    computes prompts a little faster and makes everybody wait longer for their next token. ``speculator``: drafts tokens
+    that are computed ahead, None does not; answers are the same.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Engine:
         step_tokens: int = 512,
         step_tokens_shared: int = 128,
         sampler: Sampler | None = None,
+        speculator: Speculator | None = None,
     ) -> None:
         for name, value in (("max_running", max_running), ("step_tokens", step_tokens)):
             if value < 1:
@@ -61,7 +64,9 @@ class Engine:
         self._counters = Counters()
         self._lock = threading.Lock()
         builder = BatchBuilder(runner.block_size, max_running, self._blocks.blocks_for(self.context))
-        self._stepper = Stepper(runner, self._scheduler, builder, sampler or Sampler(), self._counters, self._lock)
+        self._stepper = Stepper(
+            runner, self._scheduler, builder, sampler or Sampler(), self._counters, self._lock, speculator
+        )
         self._commands: Commands = Commands()
         self._closed = False
         self._arrived = 0

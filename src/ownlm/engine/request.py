@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ownlm.engine.handle import Outbox
     from ownlm.engine.sampler import RequestSampling
     from ownlm.engine.sampling_params import SamplingParams
+    from ownlm.engine.speculate import Speculation
 
 FinishReason = Literal["stop", "length", "cancelled"]
 Logprob = tuple[float, list[tuple[int, float]]]
@@ -36,12 +37,15 @@ class Request:
         tokens     p p p p p p p p g g g
         computed   ----------^
         missing               m m m m m m
+        drafted                           d d d
+
+    ``drafted`` are tokens that may come next: computed with those that are missing, known only if they then come.
     """
 
     __slots__ = (
-        "admitted", "arrival", "cached_tokens", "computed", "done", "followers", "leader", "limit", "outbox",
-        "params", "priority", "prompt_length", "prompt_logprobs", "request_id", "row", "running", "sampling",
-        "score_top", "table", "tokens",
+        "accepted", "admitted", "arrival", "cached_tokens", "computed", "done", "drafted", "followers", "leader",
+        "limit", "outbox", "params", "priority", "prompt_length", "prompt_logprobs", "rejected", "request_id", "row",
+        "running", "sampling", "score_top", "speculation", "table", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +70,10 @@ class Request:
         self.prompt_length = len(self.tokens)
         self.limit = limit  # at most so many tokens, prompt and answer
         self.computed = 0
+        self.drafted: list[int] = []
+        self.accepted = 0  # drafts that came
+        self.rejected = 0  # and that did not
+        self.speculation: Speculation | None = None
         self.cached_tokens = 0  # of the prompt, found in the cache when it first ran
         self.admitted = False  # it has run before
         self.table = BlockTable(owners)
@@ -81,6 +89,22 @@ class Request:
     def missing(self) -> int:
         """Known tokens that the cache does not hold."""
         return len(self.tokens) - self.computed
+
+    def take(self, token: int) -> None:
+        """One more token is known. If it is the first draft, it is computed already."""
+        self.tokens.append(token)
+        if self.drafted:
+            if self.drafted[0] == token:
+                del self.drafted[0]
+                self.accepted += 1
+                self.computed += 1
+            else:
+                self.drop_drafts()
+
+    def drop_drafts(self) -> None:
+        """They did not come."""
+        self.rejected += len(self.drafted)
+        self.drafted.clear()
 
     @property
     def scoring(self) -> bool:

@@ -19,7 +19,7 @@ class Scheduled(NamedTuple):
     """Compute tokens ``start .. start + size - 1`` of a request.
 
     Logits are wanted at ``scores`` of these, from ``first_score`` on (what they say of the prompt's next tokens), and
-    at the last one if it ``samples``.
+    at the last ``samples``: none, the last known token alone, or that one and the drafts that stand behind it.
     """
 
     request: Request
@@ -27,7 +27,12 @@ class Scheduled(NamedTuple):
     size: int
     first_score: int
     scores: int
-    samples: bool
+    samples: int
+
+    @property
+    def drafts(self) -> int:
+        """How many of the tokens are not known yet."""
+        return max(0, self.samples - 1)
 
 
 class ScheduledBatch(NamedTuple):
@@ -109,15 +114,17 @@ class Scheduler:
                 chosen[request.request_id] = entry
                 budget -= entry.size
                 scores -= entry.scores
-        if self._waiting and preempted == self.preemptions:
-            self._admit(chosen, budget, scores)
+        if preempted == self.preemptions:
+            if self._waiting:
+                budget -= self._admit(chosen, budget, scores)
+            self._draft(chosen, budget)
         return ScheduledBatch(list(chosen.values()), self.blocks.take_copies())
 
     def computed(self, entry: Scheduled) -> None:
         """A step has computed this; the request may have been removed meanwhile."""
         request = entry.request
         if request.running:
-            request.computed = entry.start + entry.size
+            request.computed = entry.start + entry.size - entry.drafts
             self.blocks.register(request.table, request.tokens, request.computed)
 
     def fork(self, request: Request) -> list[Request]:
@@ -178,21 +185,24 @@ class Scheduler:
             return "a request waits and runs, or waits and holds blocks"
         return self.blocks.audit(request.table for request in self.running)
 
-    def _admit(self, chosen: dict[int, Scheduled], budget: int, scores: int) -> None:
-        """Let those who wait run, in order, while all their known tokens have room beside all who run already."""
-        blocks = self.blocks
+    def _admit(self, chosen: dict[int, Scheduled], budget: int, scores: int) -> int:
+        """Let those who wait run, in order, while all their known tokens have room beside all who run already.
+
+        How many tokens of theirs the step computes.
+        """
+        blocks, before = self.blocks, budget
         while self._waiting and budget > 0 and len(self.running) < self.max_running:
             request = self._heap[0][1]
             if self._waiting.get(request.request_id) is not request:
                 heapq.heappop(self._heap)  # removed while it waited
                 continue
             if request.scoring and scores <= 0:
-                return
+                break
             found = blocks.find(request.table, request.tokens, request.reusable)
             owed = sum([max(0, blocks.blocks_for(len(r.tokens) + 1) - len(r.table.blocks)) for r in self.running])
             needed = blocks.blocks_for(len(request.tokens)) - len(found) + blocks.cost(found)
             if needed + owed > blocks.available:
-                return
+                break
             heapq.heappop(self._heap)
             del self._waiting[request.request_id]
             blocks.attach(request.table, found)
@@ -206,18 +216,36 @@ class Scheduler:
             chosen[request.request_id] = entry
             budget -= entry.size
             scores -= entry.scores
+        return before - budget
+
+    def _draft(self, chosen: dict[int, Scheduled], budget: int) -> None:
+        """Compute drafts along with the last known tokens, as far as the step has room, and blocks to spare."""
+        blocks = self.blocks
+        for number, entry in chosen.items():
+            request = entry.request
+            count = min(len(request.drafted), budget) if entry.samples else 0
+            end = entry.start + entry.size + count
+            more = blocks.blocks_for(end) - len(request.table.blocks)
+            if count <= 0 or (more > 0 and blocks.available - more < len(self.running)):  # others need one next
+                request.drafted = []
+                continue
+            blocks.grow(request.table, entry.start, end)
+            del request.drafted[count:]
+            chosen[number] = entry._replace(size=entry.size + count, samples=1 + count)
+            budget -= count
 
     def _cut(self, request: Request, budget: int, scores: int) -> Scheduled:
         """As much of what a request misses as the budgets allow."""
         start = request.computed
         count = min(len(request.tokens) - start, budget)
         if not request.scoring:
-            return Scheduled(request, start, count, 0, 0, start + count == len(request.tokens))
+            return Scheduled(request, start, count, 0, 0, int(start + count == len(request.tokens)))
         first = max(start, len(request.prompt_logprobs) - 1)
         last = request.prompt_length - 1  # predicts no token of the prompt
         count = min(count, first + scores - start)
         end = start + count
-        return Scheduled(request, start, count, first, max(0, min(end, last) - first), end == len(request.tokens))
+        scored = max(0, min(end, last) - first)
+        return Scheduled(request, start, count, first, scored, int(end == len(request.tokens)))
 
     def _follow(self, request: Request, followers: Sequence[Request]) -> None:
         request.followers = list(followers)
@@ -244,6 +272,9 @@ class Scheduler:
         self.preemptions += 1
 
     def _stop(self, request: Request) -> None:
+        if request.drafted:
+            request.drafted = []
+        self.blocks.register(request.table, request.tokens, request.computed)  # drafts that came since the last step
         request.running = False
         request.computed = 0
         self.blocks.release(request.table)

@@ -23,6 +23,8 @@ class Counters:
     cached_tokens: int = 0  # of the prompts' tokens, found in the cache
     computed_tokens: int = 0
     generated_tokens: int = 0
+    drafted_tokens: int = 0  # computed because they might come
+    accepted_tokens: int = 0  # of those, the ones that came
     step_seconds: float = 0.0
     busy_seconds: float = 0.0
     audits: int = 0

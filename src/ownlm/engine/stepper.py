@@ -19,6 +19,7 @@ from ownlm.engine.request import FinishReason, Request, TokenOut
 from ownlm.engine.runner import Runner
 from ownlm.engine.sampler import Sampled, Sampler
 from ownlm.engine.scheduler import Scheduled, ScheduledBatch, Scheduler
+from ownlm.engine.speculate import Speculator
 from ownlm.engine.stats import Counters
 from ownlm.errors import OwnLMError, StepFailed
 
@@ -36,6 +37,7 @@ class Stepper:
         sampler: Sampler,
         counters: Counters,
         lock: threading.Lock,
+        speculator: Speculator | None = None,
     ) -> None:
         self._runner = runner
         self._scheduler = scheduler
@@ -43,10 +45,13 @@ class Stepper:
         self._sampler = sampler
         self._counters = counters
         self._lock = lock
+        self._speculator = speculator
 
     def step(self) -> None:
         """Let every request that has its turn catch up. What fails ends with its error; this never raises for it."""
         began = time.perf_counter()
+        if self._speculator is not None:
+            self._speculator.draft(self._scheduler.running)
         with self._lock:
             batch = self._scheduler.schedule()
         if not batch.entries:
@@ -74,8 +79,8 @@ class Stepper:
                 if len(request.tokens) == request.prompt_length:
                     self._prompt_done(request, forks)
                 for each in (request, *forks):
-                    self._sample(each, logits[row : row + 1])
-                row += 1
+                    self._sample(each, logits[row : row + entry.samples])
+                row += entry.samples
         self._counters.steps += 1
         self._counters.busy_seconds += time.perf_counter() - began
 
@@ -100,10 +105,14 @@ class Stepper:
             self._runner.copy_blocks(batch.copies)
         began = time.perf_counter()
         logits = self._runner.step(arrays)
-        self._counters.step_seconds += time.perf_counter() - began
-        self._counters.computed_tokens += len(arrays.ids)
-        if len(logits) != len(arrays.rows):
-            raise ValueError(f"{len(arrays.rows)} rows of logits were asked for and {len(logits)} came")
+        seconds = time.perf_counter() - began
+        self._counters.step_seconds += seconds
+        tokens, rows = len(arrays.ids), len(arrays.rows)
+        self._counters.computed_tokens += tokens
+        if len(logits) != rows:
+            raise ValueError(f"{rows} rows of logits were asked for and {len(logits)} came")
+        if self._speculator is not None and tokens == rows:
+            self._speculator.costs.note(rows, seconds)
         return logits
 
     def _computed(self, entries: Sequence[Scheduled]) -> list[tuple[Scheduled, Sequence[Request]]]:
@@ -131,29 +140,45 @@ class Stepper:
                 fork.prompt_logprobs = request.prompt_logprobs
 
     def _sample(self, request: Request, logits: Logits) -> None:
+        """The request goes on by a token, and by one more for each draft that is what comes.
+
+        ``logits``: of its last known token and of each draft. What a draft's row says counts only once all drafts up
+        to it came, so the sampler meets the same rows in the same order as without drafts.
+        """
         if len(request.tokens) >= request.limit:  # only the prompt was to be computed
             self.end(request, "length")
             return
+        drafted, before = len(request.drafted), request.accepted
         try:
-            sampled = self._sampler.sample(logits, [request.sampling])[0]
-            if sampled.error is not None:
-                self.end(request, sampled.error)
-                return
-            self._deliver(request, sampled)
-            if request.params.grammar is not None and not request.done:
-                forced = request.sampling.forced(request.limit - len(request.tokens))
-                for at, token in enumerate(forced, 1):
-                    if not request.done:
-                        self._deliver(request, Sampled(token), last=at == len(forced))
+            while not self._next(request, logits[request.accepted - before :]):
+                pass
         except Exception as error:  # of this request alone: the others go on
             failure = StepFailed(f"sampling failed for this request: {_named(error)}")
             failure.__cause__ = error
             self.end(request, failure)
+        if drafted:
+            request.drop_drafts()
+            self._counters.drafted_tokens += drafted
+            self._counters.accepted_tokens += request.accepted - before
+
+    def _next(self, request: Request, logits: Logits) -> bool:
+        """A token from the first row, and those that the grammar then forces; whether no row is left that counts."""
+        sampled = self._sampler.sample(logits[:1], [request.sampling])[0]
+        if sampled.error is not None:
+            self.end(request, sampled.error)
+            return True
+        self._deliver(request, sampled)
+        if request.params.grammar is not None and not request.done:
+            forced = request.sampling.forced(request.limit - len(request.tokens))
+            for at, token in enumerate(forced, 1):
+                if not request.done:
+                    self._deliver(request, Sampled(token), last=at == len(forced))
+        return request.done or request.missing > 0
 
     def _deliver(self, request: Request, sampled: Sampled, *, last: bool = True) -> None:
         """One more token is known. ``last``: of those that sampling has decided on."""
         token, sampling = sampled.token, request.sampling
-        request.tokens.append(token)
+        request.take(token)
         self._counters.generated_tokens += 1
         reason: FinishReason | None = None
         if token in sampling.ends or (last and sampling.finished):
@@ -164,6 +189,7 @@ class Stepper:
         if reason is None:
             request.outbox.put(out)
         else:
+            request.drop_drafts()  # its counts are read once the last token is out
             self.end(request, reason, out)
 
 
