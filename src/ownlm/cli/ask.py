@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ownlm.cli.options import Home, Json
+from ownlm.cli.options import Home, Json, Speculate
 from ownlm.cli.output import note, say, write_json
 from ownlm.cli.progress import indexing_progress, report
 
@@ -50,6 +50,7 @@ def ask(
         str, typer.Option("--api-key-env", help="Environment variable that holds the server's key.")
     ] = "OPENAI_API_KEY",
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest answer that a model may write.")] = 400,
+    speculate: Speculate = "lookup",
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -61,7 +62,7 @@ def ask(
     """
     from ownlm.rag.library import Library
 
-    writer = _writer(mode, model, backend, base_url, api_key_env)
+    writer = _writer(mode, model, backend, base_url, api_key_env, speculate)
 
     with Library.open(home) as library:
         scope = None
@@ -85,7 +86,7 @@ def ask(
 
 
 def _writer(
-    mode: str | None, model: str | None, backend: str, base_url: str | None, api_key_env: str
+    mode: str | None, model: str | None, backend: str, base_url: str | None, api_key_env: str, speculate: str
 ) -> Callable[[], Generator] | None:
     """What makes the generator, once it is needed; None for extract mode. Raises InvalidSetting."""
     from ownlm.cli.starter import or_starter
@@ -101,7 +102,7 @@ def _writer(
     if backend == "local":
         if base_url is not None:
             raise InvalidSetting("--base-url", base_url, "it belongs to --backend openai")
-        return partial(_local, or_starter(model)) if model is not None or mode == "generate" else None
+        return partial(_local, or_starter(model), speculate) if model is not None or mode == "generate" else None
     if base_url is None:
         raise InvalidSetting("--backend", backend, "say where the server is, with --base-url")
     if model is None:
@@ -111,12 +112,12 @@ def _writer(
     return partial(OpenAIGenerator, base_url, model, api_key_env=api_key_env)
 
 
-def _local(model: str) -> Generator:
+def _local(model: str, speculate: str) -> Generator:
     from ownlm.cli.starter import remark
     from ownlm.engine.llm import LLM
     from ownlm.rag.generate.generator import LocalGenerator
 
-    llm = LLM(model)
+    llm = LLM(model, speculate=speculate)
     for text in (*llm.notes, remark(model)):
         if text is not None:
             note(f"note: {text}")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ownlm.cli.options import Speculate
 from ownlm.cli.output import note
 
 Sampling = "Sampling; by default as the model's files say"
@@ -45,6 +46,7 @@ def chat(
     context: Annotated[
         int | None, typer.Option(help="Tokens of the whole conversation.", show_default="the model's own")
     ] = None,
+    speculate: Speculate = "lookup",
     ops: Annotated[str, typer.Option(help="What computes: native, or torch.", hidden=True)] = "native",
 ) -> None:
     """Talk with a model. Messages are lines; with piped input, each line is one too.
@@ -63,7 +65,7 @@ def chat(
     }  # fmt: skip
     settings = {name: value for name, value in given.items() if value is not None}
     with pull_progress() as progress:
-        llm = LLM(model, context=context, ops=ops, on_progress=progress)
+        llm = LLM(model, context=context, ops=ops, speculate=speculate, on_progress=progress)
     with llm:
         llm.params(**settings)  # a bad one is told before the first message
         for told in (*llm.notes, remark(model)):

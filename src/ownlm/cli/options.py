@@ -12,3 +12,10 @@ Home = Annotated[
     Path | None,
     typer.Option("--home", envvar="OWNLM_HOME", help="Folder of the index.", show_default="the platform's data folder"),
 ]
+Speculate = Annotated[
+    str,
+    typer.Option(
+        "--speculate", metavar="lookup|off",
+        help="Compute tokens ahead that the text so far suggests: the same answers, quotations come faster.",
+    ),
+]  # fmt: skip

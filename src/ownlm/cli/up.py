@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ownlm.cli.options import Home
+from ownlm.cli.options import Home, Speculate
 from ownlm.cli.output import note, say
 from ownlm.cli.progress import indexing_progress, report
 from ownlm.cli.serving import AllowHost, ApiKey, Host, Port
@@ -27,6 +27,7 @@ def up(
     port: Port = 8123,
     api_key: ApiKey = None,
     allow_host: AllowHost = None,
+    speculate: Speculate = "lookup",
     home: Home = None,
 ) -> None:
     """Index DOCS, serve the page and the API on this machine, and print the address."""
@@ -42,7 +43,7 @@ def up(
         if model is not None:
             from ownlm.engine.llm import LLM
 
-            llm = open_.enter_context(LLM(model))
+            llm = open_.enter_context(LLM(model, speculate=speculate))
             for text in llm.notes:
                 note(f"note: {text}")
         if docs:

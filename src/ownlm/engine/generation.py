@@ -26,7 +26,8 @@ class Output:
     """A whole answer.
 
     ``tokens`` are those of ``text``; ``completion_tokens`` counts all that were generated, the one that ended the
-    text and those of a stop string too. ``stop``: the stop string that was found. ``finish_reason``: "stop" (the
+    text and those of a stop string too; ``accepted_tokens`` of them were drafted, ``rejected_tokens`` were drafted and
+    did not come. ``stop``: the stop string that was found. ``finish_reason``: "stop" (the
     model ended, or a stop), "length" (``max_tokens`` or the context is full: the text is cut), "cancelled".
     """
 
@@ -37,6 +38,8 @@ class Output:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    accepted_tokens: int = 0
+    rejected_tokens: int = 0
     prompt_logprobs: list[Logprob | None] | None = None
 
     @property
@@ -106,6 +109,16 @@ class Generation:
         return self._handle.cached_tokens
 
     @property
+    def accepted_tokens(self) -> int:
+        """Drafted tokens that came; final at the end."""
+        return self._handle.accepted_tokens
+
+    @property
+    def rejected_tokens(self) -> int:
+        """Drafted tokens that did not come; final at the end."""
+        return self._handle.rejected_tokens
+
+    @property
     def prompt_logprobs(self) -> list[Logprob | None] | None:
         """As ``Handle.prompt_logprobs``; whole once there is a token."""
         return self._handle.prompt_logprobs
@@ -149,6 +162,8 @@ class Generation:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self._count,
             cached_tokens=self.cached_tokens,
+            accepted_tokens=self.accepted_tokens,
+            rejected_tokens=self.rejected_tokens,
             prompt_logprobs=self.prompt_logprobs,
         )
 

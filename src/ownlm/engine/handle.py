@@ -64,6 +64,16 @@ class Handle:
         return self._request.cached_tokens
 
     @property
+    def accepted_tokens(self) -> int:
+        """Of the answer, tokens that were drafted. Final once the last token is there."""
+        return self._request.accepted
+
+    @property
+    def rejected_tokens(self) -> int:
+        """Tokens that were drafted and did not come."""
+        return self._request.rejected
+
+    @property
     def prompt_logprobs(self) -> list[Logprob | None] | None:
         """For each token of the prompt, if asked for; nothing predicts the first. Whole once there is a token."""
         if self._request.params.prompt_logprobs is None:

@@ -24,6 +24,7 @@ from ownlm.engine.grammar import CompiledGrammar, Grammar
 from ownlm.engine.grammar_cache import GrammarCache
 from ownlm.engine.loaded import Loaded
 from ownlm.engine.sampling_params import SamplingParams
+from ownlm.engine.speculate import check_speculate, speculator
 from ownlm.engine.stats import EngineStats
 from ownlm.errors import InvalidSetting, NotFound
 from ownlm.tokenizer import Message
@@ -58,13 +59,15 @@ class LLM:
         ops: str = "native",
         max_running: int = 64,
         max_waiting: int = 1024,
+        speculate: str = "lookup",
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         """Load a folder, a GGUF file, a name that ``ownlm list`` shows, or a Hub id, which is pulled if it is not here.
 
         ``context``: None is the model's own, or what memory leaves. ``cache_tokens``: keys and values are kept for so
         many tokens, of all requests and of prompts that may come again. ``ops``: the side that computes.
-        ``max_running`` requests share a step, ``max_waiting`` more may wait.
+        ``max_running`` requests share a step, ``max_waiting`` more may wait. ``speculate``: "lookup" computes tokens
+        ahead that the text so far suggests, "off" does not; answers are the same, quotations come faster.
 
         Raises NotFound, CorruptModel, UnsupportedModel, or InvalidSetting if it does not fit into memory, with the
         numbers, before any weights are read.
@@ -74,24 +77,29 @@ class LLM:
         for name, value, least in (("max_running", max_running, 1), ("max_waiting", max_waiting, 0)):
             if type(value) is not int or value < least:
                 raise InvalidSetting(name, value, f"give a number of requests, {least} or more")
+        check_speculate(speculate)
         loaded = load(model, context=context, cache_tokens=cache_tokens, ops=ops, on_progress=on_progress)
-        self._begin(loaded, max_running, max_waiting)
+        self._begin(loaded, max_running, max_waiting, speculate)
 
     @classmethod
-    def of(cls, loaded: Loaded, *, max_running: int = 64, max_waiting: int = 1024) -> Self:
+    def of(cls, loaded: Loaded, *, max_running: int = 64, max_waiting: int = 1024, speculate: str = "lookup") -> Self:
         """One of parts at hand, such as a fake runner."""
         found = cls.__new__(cls)
-        found._begin(loaded, max_running, max_waiting)
+        found._begin(loaded, max_running, max_waiting, speculate)
         return found
 
-    def _begin(self, loaded: Loaded, max_running: int, max_waiting: int) -> None:
+    def _begin(self, loaded: Loaded, max_running: int, max_waiting: int, speculate: str) -> None:
         self.name, self.path = loaded.name, loaded.path
         self._fingerprint = loaded.fingerprint
         self.tokenizer, self.chat_template = loaded.tokenizer, loaded.chat_template
         self.defaults, self.notes = loaded.defaults, loaded.notes
         self.vocab_size = loaded.runner.vocab_size
         self.engine = Engine(
-            loaded.runner, eos_ids=loaded.tokenizer.eos_ids, max_running=max_running, max_waiting=max_waiting
+            loaded.runner,
+            eos_ids=loaded.tokenizer.eos_ids,
+            max_running=max_running,
+            max_waiting=max_waiting,
+            speculator=speculator(speculate),
         )
         self.context = self.engine.context
         self._lock = threading.Lock()

@@ -20,7 +20,9 @@ from ownlm.engine.acceptance import Acceptance
 from ownlm.engine.lookup import PromptLookup
 from ownlm.engine.request import Request
 from ownlm.engine.step_costs import StepCosts
+from ownlm.errors import InvalidSetting
 
+SPECULATE = ("lookup", "off")
 MOST_DRAFTED = 31  # of one request a step
 MOST_REQUESTS = 8  # that are answered at a time: with more, a step has work enough for the processor
 _UNLIKELY = 0.02
@@ -58,8 +60,8 @@ class Speculation:
 class Speculator:
     """Drafts for the requests of one engine. For its thread alone."""
 
-    def __init__(self) -> None:
-        self.costs = StepCosts()
+    def __init__(self, costs: StepCosts | None = None) -> None:
+        self.costs = costs or StepCosts()
         self._acceptance = Acceptance()
 
     def draft(self, running: Sequence[Request]) -> None:
@@ -94,6 +96,18 @@ class Speculator:
             if rate > best:
                 best, count = rate, more
         return count
+
+
+def check_speculate(speculate: str) -> None:
+    """Raise InvalidSetting for a way to speculate that there is not."""
+    if speculate not in SPECULATE:
+        raise InvalidSetting("speculate", speculate, f"give one of {', '.join(SPECULATE)}")
+
+
+def speculator(speculate: str) -> Speculator | None:
+    """What drafts for an engine, by the setting's value. Raises InvalidSetting."""
+    check_speculate(speculate)
+    return Speculator() if speculate == "lookup" else None
 
 
 def _likeliest(draft: tuple[float, int, Request]) -> float:

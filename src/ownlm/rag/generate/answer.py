@@ -102,6 +102,8 @@ def answer(
             "prompt_tokens": made.prompt_tokens if made else 0,
             "cached_tokens": made.cached_tokens if made else 0,
             "completion_tokens": made.completion_tokens if made else 0,
+            "accepted_prediction_tokens": made.accepted_tokens if made else 0,
+            "rejected_prediction_tokens": made.rejected_tokens if made else 0,
         },
         timings={
             "retrieve": round(clock[1] - clock[0], 4),

@@ -21,7 +21,8 @@ OnText = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Written:
     """What came back. ``prompt_ids`` are the exact tokens that were read (None: the server does not say);
-    ``finished``: the model ended the text itself; ``cached_tokens`` of the prompt were known already."""
+    ``finished``: the model ended the text itself; ``cached_tokens`` of the prompt were known already;
+    of the answer, ``accepted_tokens`` were drafted, and ``rejected_tokens`` were drafted in vain."""
 
     text: str
     finished: bool
@@ -29,6 +30,8 @@ class Written:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    accepted_tokens: int = 0
+    rejected_tokens: int = 0
 
 
 class NoRoom(BackendError):
@@ -91,6 +94,8 @@ class LocalGenerator:
             output.prompt_tokens,
             output.completion_tokens,
             output.cached_tokens,
+            output.accepted_tokens,
+            output.rejected_tokens,
         )
 
 

@@ -80,6 +80,7 @@ class OpenAIGenerator:
                     on_text(text)
                 reason = choice.get("finish_reason") or reason
         details = usage.get("prompt_tokens_details") or {}
+        drafts = usage.get("completion_tokens_details") or {}
         return Written(
             _THOUGHTS.sub("", "".join(pieces), count=1).strip(),
             reason == "stop",
@@ -87,6 +88,8 @@ class OpenAIGenerator:
             int(usage.get("prompt_tokens") or 0),
             int(usage.get("completion_tokens") or 0),
             int(details.get("cached_tokens") or 0),
+            int(drafts.get("accepted_prediction_tokens") or 0),
+            int(drafts.get("rejected_prediction_tokens") or 0),
         )
 
     def _events(self, body: dict[str, object]) -> Iterator[dict[str, Any]]:

@@ -178,12 +178,7 @@ def _end(prepared: _Prepared, index: int) -> list[TokenOut]:
 
 
 def _usage(prepared: _Prepared) -> Json:
-    firsts = prepared.generations[:: prepared.body.n or 1]
-    return total_usage(
-        sum(generation.prompt_tokens for generation in firsts),
-        sum(generation.completion_tokens for generation in prepared.generations),
-        sum(generation.cached_tokens for generation in firsts),
-    )
+    return total_usage(prepared.generations[:: prepared.body.n or 1], prepared.generations)
 
 
 def _object(llm: LLM, prepared: _Prepared, choices: list[Json]) -> Json:

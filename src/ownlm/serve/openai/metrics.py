@@ -29,6 +29,8 @@ _COUNTERS = {
     "cached_tokens": "Tokens of prompts found in the cache",
     "computed_tokens": "Tokens that were computed",
     "generated_tokens": "Tokens that were generated",
+    "drafted_tokens": "Tokens that were computed because they might come next",
+    "accepted_tokens": "Drafted tokens that came",
     "step_seconds": "Seconds in the model's forward passes",
     "busy_seconds": "Seconds in which the engine worked",
     "audit_failures": "Self-audits of the block accounting that failed",

@@ -14,18 +14,23 @@ Json = dict[str, Any]
 
 def usage(generations: Sequence[Generation]) -> Json:
     """Tokens of the prompt (once, however many answers it has) and of the answers."""
-    prompt = generations[0].prompt_tokens
+    return total_usage(generations[:1], generations)
+
+
+def total_usage(firsts: Sequence[Generation], generations: Sequence[Generation]) -> Json:
+    """OpenAI's ``usage``; ``firsts`` has one answer of each prompt."""
+    prompt = sum(generation.prompt_tokens for generation in firsts)
     completion = sum(generation.completion_tokens for generation in generations)
-    return total_usage(prompt, completion, generations[0].cached_tokens)
-
-
-def total_usage(prompt: int, completion: int, cached: int) -> Json:
-    """OpenAI's ``usage``."""
+    cached = sum(generation.cached_tokens for generation in firsts)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {
+            "accepted_prediction_tokens": sum(generation.accepted_tokens for generation in generations),
+            "rejected_prediction_tokens": sum(generation.rejected_tokens for generation in generations),
+        },
     }
 
 
