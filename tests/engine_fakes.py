@@ -76,13 +76,21 @@ class FakeRunner:
             for row in range(begin, end):
                 position = int(batch.positions[row])
                 before = int(self.cache[reads[-1][position - 1]]) if position else 0
-                self.cache[batch.slots[row]] = _next(before, int(batch.ids[row]), position)
+                self.cache[batch.slots[row]] = self._keep(before, int(batch.ids[row]), position)
         owner = np.searchsorted(batch.cu_seqlens, batch.rows, side="right") - 1
         rows = [
-            _logits(self.cache[reads[sequence][: int(batch.positions[row]) + 1]])
+            self._say(self.cache[reads[sequence][: int(batch.positions[row]) + 1]])
             for row, sequence in zip(batch.rows.tolist(), owner.tolist(), strict=True)
         ]
         return np.stack(rows) if rows else np.zeros((0, self.vocab_size), np.float32)
+
+    def _keep(self, before: int, token: int, position: int) -> int:
+        """What the cache keeps of a token, made from what it keeps of the token before."""
+        return _next(before, token, position)
+
+    def _say(self, known: NDArray[np.uint64]) -> NDArray[np.float32]:
+        """The logits after these."""
+        return _logits(known)
 
     def copy_blocks(self, pairs: Sequence[tuple[int, int]]) -> None:
         size = self.block_size
@@ -100,6 +108,18 @@ class FakeRunner:
 
     def write_blocks(self, ids: Sequence[int], data: NDArray[np.uint8]) -> None:
         self.cache.reshape(-1, self.block_size)[list(ids)] = data.view(np.uint64)
+
+
+class ShortMemoryRunner(FakeRunner):
+    """Knows the last two tokens alone and is nearly sure, so that its texts go round in circles."""
+
+    def _keep(self, before: int, token: int, position: int) -> int:
+        return (before & 0xFFFF) << 16 | token + 1
+
+    def _say(self, known: NDArray[np.uint64]) -> NDArray[np.float32]:
+        logits = _logits(known[-1:])
+        logits[int(logits.argmax())] += np.float32(4096)
+        return logits / np.float32(1024)
 
 
 def vars_of(batch: Batch) -> list[NDArray[np.int32]]:

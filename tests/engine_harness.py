@@ -66,3 +66,40 @@ class Gate(FakeRunner):
     def step(self, batch: Batch) -> NDArray[np.float32]:
         assert self.open.wait(30)
         return super().step(batch)
+
+
+class Script:
+    """A grammar: for each token of the text, the one or the several that it admits. What must follow it forces, in runs
+    of three."""
+
+    def __init__(self, text: list[int | tuple[int, ...]]) -> None:
+        self.text = text
+        self.error = ""
+
+    def matcher(self) -> Script:
+        return Script(list(self.text))
+
+    @property
+    def finished(self) -> bool:
+        return not self.text
+
+    def allowed(self) -> NDArray[np.bool_]:
+        mask = np.zeros(VOCABULARY, bool)
+        if self.text:
+            mask[self._first()] = True
+        return mask
+
+    def accept(self, token: int) -> bool:
+        admitted = token in self._first()
+        del self.text[0]
+        return admitted
+
+    def forced(self, limit: int | None = None) -> list[int]:
+        taken: list[int] = []
+        while self.text and len(taken) < min(3, 3 if limit is None else limit) and len(self._first()) == 1:
+            taken += self._first()
+            del self.text[0]
+        return taken
+
+    def _first(self) -> list[int]:
+        return [self.text[0]] if isinstance(self.text[0], int) else list(self.text[0])

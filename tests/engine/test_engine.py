@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine_fakes import VOCABULARY, FakeRunner, naive, naive_logits
-from engine_harness import Gate, eventually, greedy, ids, prompts, running
+from engine_harness import Gate, Script, eventually, greedy, ids, prompts, running
 from ownlm.engine.batch_builder import BatchBuilder
 from ownlm.engine.engine import Engine
 from ownlm.engine.scheduler import Scheduled
@@ -130,34 +130,6 @@ def test_max_tokens_none_fills_the_context() -> None:
     with running(FakeRunner(blocks=8, block_size=4)) as engine:
         assert engine.context == 32
         assert ids(engine.submit([1] * 20, greedy(None))) == naive([1] * 20, 12)
-
-
-class Script:
-    """A grammar that admits one text; what it forces, it forces in runs of three."""
-
-    def __init__(self, text: list[int]) -> None:
-        self.text = text
-        self.error = ""
-
-    def matcher(self) -> Script:
-        return Script(list(self.text))
-
-    @property
-    def finished(self) -> bool:
-        return not self.text
-
-    def allowed(self) -> NDArray[np.bool_]:
-        mask = np.zeros(VOCABULARY, bool)
-        mask[self.text[0]] = True
-        return mask
-
-    def accept(self, token: int) -> bool:
-        return token == self.text.pop(0)
-
-    def forced(self, limit: int | None = None) -> list[int]:
-        count = min(3, len(self.text), 3 if limit is None else limit)
-        taken, self.text = self.text[:count], self.text[count:]
-        return taken
 
 
 @pytest.mark.parametrize("length", [1, 4, 6, 11])

@@ -114,10 +114,11 @@ class Scheduler:
                 chosen[request.request_id] = entry
                 budget -= entry.size
                 scores -= entry.scores
-        if preempted == self.preemptions:
-            if self._waiting:
-                budget -= self._admit(chosen, budget, scores)
-            self._draft(chosen, budget)
+        if preempted < self.preemptions:  # blocks are short: nobody begins, and nothing is computed on trust
+            budget = 0
+        elif self._waiting:
+            budget -= self._admit(chosen, budget, scores)
+        self._draft(chosen, budget)
         return ScheduledBatch(list(chosen.values()), self.blocks.take_copies())
 
     def computed(self, entry: Scheduled) -> None:
