@@ -14,10 +14,11 @@ last one, when it is not full, gets a copy.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from ownlm.engine.block_table import BlockTable
-from ownlm.engine.prefix_cache import PrefixCache, extend_digests
+from ownlm.engine.prefix_cache import PrefixCache, block_tokens, extend_digests, nearest
 
 
 class BlockManager:
@@ -37,6 +38,8 @@ class BlockManager:
         self.total = total
         self.block_size = block_size
         self.evictions = 0
+        self.elsewhere: Callable[[bytes], Iterable[bytes]] = lambda parent: ()
+        """The tokens of blocks behind a digest that lie in another place than this cache (on disk)."""
         self.clear()
 
     def clear(self) -> None:
@@ -85,6 +88,50 @@ class BlockManager:
                 break
             found.append(block)
         return found
+
+    def difference(self, table: BlockTable, tokens: Sequence[int], found: int) -> int | None:
+        """The index of the first token that the nearest entry does not have there; ``found`` leading blocks are known.
+
+        An entry is whatever was computed before and is still kept, here or ``elsewhere``. None: all tokens are there.
+        """
+        if table.private:
+            return None
+        size, full = self.block_size, len(tokens) // self.block_size
+        for at in range(found, full + 1):
+            extend_digests(table.digests, tokens, at, size)
+            parent, rest = (table.digests[at - 1] if at else b""), tokens[at * size : (at + 1) * size]
+            same = nearest(rest, chain(self._names.children(parent), self.elsewhere(parent)))
+            if same < size:
+                return at * size + same if at * size + same < len(tokens) else None
+        return None
+
+    def end(self, table: BlockTable, tokens: Sequence[int]) -> bytes:
+        """A prompt is computed: the end of it that fills no block is remembered, for ``difference``, and returned.
+
+        Not where it is of other owners than the block before it: nothing would tell when it must be forgotten.
+        """
+        size, full = self.block_size, len(tokens) // self.block_size
+        if table.private or not 0 < full <= len(table.digests) or table.tags(len(tokens)) != table.tags(full * size):
+            return b""
+        tail = block_tokens(tokens, full, size)
+        if tail:
+            self._names.end(table.digests[full - 1], tail)
+        return tail
+
+    def named(self, digest: bytes) -> tuple[int, frozenset[str]] | None:
+        """The block called so, and whose text it depends on; None if there is none."""
+        block = self._names.find(digest)
+        return None if block is None else (block, self._names.owners(block))
+
+    def own(self, digest: bytes, tags: frozenset[str]) -> None:
+        """The block called so depends on text of these owners too."""
+        block = self._names.find(digest)
+        if block is not None:
+            self._names.own(block, tags)
+
+    def tags(self) -> frozenset[str]:
+        """The owners of all that can be found."""
+        return self._names.tags()
 
     def cost(self, found: Iterable[int]) -> int:
         """How many of these blocks stop being available when they are taken."""
@@ -137,7 +184,8 @@ class BlockManager:
         extend_digests(table.digests, tokens, full, self.block_size)
         for at in range(table.registered, full):
             block = table.blocks[at]
-            twin = self._names.name(table.digests[at], block)
+            parent = table.digests[at - 1] if at else b""
+            twin = self._names.name(table.digests[at], block, parent, block_tokens(tokens, at, self.block_size))
             if twin != block:
                 self._take(twin)
                 self._drop(block)

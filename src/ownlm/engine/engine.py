@@ -14,6 +14,8 @@ from ownlm.engine.batch_builder import BatchBuilder
 from ownlm.engine.block_manager import BlockManager
 from ownlm.engine.block_table import Owner
 from ownlm.engine.handle import Commands, Handle, Outbox
+from ownlm.engine.kv_keeper import Keeper
+from ownlm.engine.prefix_store import PrefixStore
 from ownlm.engine.request import Request
 from ownlm.engine.runner import Runner
 from ownlm.engine.sampler import RequestSampling, Sampler
@@ -35,7 +37,8 @@ class Engine:
     ``max_running``: so many requests share a step; ``max_waiting``: so many more may wait, others get EngineBusy.
     ``step_tokens``: at most so many tokens a step, ``step_tokens_shared`` while anyone is being answered: a longer step
     computes prompts a little faster and makes everybody wait longer for their next token. ``speculator``: drafts tokens
-    that are computed ahead, None does not; answers are the same.
+    that are computed ahead, None does not; answers are the same. ``store``: where what is computed of prompts outlives
+    the process.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Engine:
         step_tokens_shared: int = 128,
         sampler: Sampler | None = None,
         speculator: Speculator | None = None,
+        store: PrefixStore | None = None,
     ) -> None:
         for name, value in (("max_running", max_running), ("step_tokens", step_tokens)):
             if value < 1:
@@ -64,10 +68,14 @@ class Engine:
         self._counters = Counters()
         self._lock = threading.Lock()
         builder = BatchBuilder(runner.block_size, max_running, self._blocks.blocks_for(self.context))
-        self._stepper = Stepper(
-            runner, self._scheduler, builder, sampler or Sampler(), self._counters, self._lock, speculator
-        )
         self._commands: Commands = Commands()
+        self._keeper = Keeper(
+            runner, self._scheduler, self._counters, self._lock, store, wake=lambda: self._commands.put(None)
+        )
+        self._stepper = Stepper(
+            runner, self._scheduler, builder, sampler or Sampler(), self._counters, self._lock, self._keeper, speculator
+        )
+        self._copying = False  # blocks wait to be copied for the store
         self._closed = False
         self._arrived = 0
         self._thread = threading.Thread(target=self._run, name="ownlm-engine", daemon=True)
@@ -121,6 +129,7 @@ class Engine:
             _score_once(group)
             self._counters.submitted += len(group)
             self._scheduler.add(group[0], group[1:])
+            self._keeper.arrived(group[0])
         self._commands.put(None)
         return [Handle(request, request.outbox, self._commands) for request in group]
 
@@ -131,10 +140,15 @@ class Engine:
     def purge(self, tag: str) -> int:
         """Forget what was computed from text of this owner; how many blocks of the cache that were.
 
-        Requests that are being answered go on, and leave nothing behind.
+        Requests that are being answered go on, and leave nothing behind. On disk the tag is dead for ever: text that
+        comes again needs a new one to be kept there.
         """
-        with self._lock:
-            return self._scheduler.purge(tag)
+        return self._keeper.purge(tag)
+
+    @property
+    def store(self) -> PrefixStore | None:
+        """Where blocks outlive the process, if anywhere."""
+        return self._keeper.store
 
     def stats(self) -> EngineStats:
         """What it holds and has done, at this moment."""
@@ -190,16 +204,18 @@ class Engine:
                 self._obey()
                 if not self._closed:
                     self._stepper.step()
+                    self._copying = self._keeper.after()
             except Exception:
                 _log.exception("the engine failed; requests in flight are given up, and it goes on")
                 self._give_up(StepFailed("the engine failed at its own work (see the log): try again"))
+        self._keeper.close()
         self._give_up(EngineClosed("the engine was closed before the answer was complete"))
 
     def _obey(self) -> None:
         """Cancel what is to be cancelled; wait, if there is nothing to do."""
         commands = self._commands
         with self._lock:
-            idle = self._scheduler.idle
+            idle = self._scheduler.idle and not self._copying
         if idle and not self._closed:
             try:
                 command = commands.get(timeout=QUIET)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 
+from ownlm.engine.prefix_cache import Reuse
 from ownlm.engine.request import FinishReason, Logprob, Request, TokenOut
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,11 @@ class Handle:
     def cached_tokens(self) -> int:
         """Of the prompt, found in the cache. Final once there is a token."""
         return self._request.cached_tokens
+
+    @property
+    def reuse(self) -> Reuse:
+        """Where these were, and where the prompt parts from the nearest entry. Final once there is a token."""
+        return self._request.reuse
 
     @property
     def accepted_tokens(self) -> int:

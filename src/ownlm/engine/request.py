@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ownlm.engine.block_table import BlockTable, Owner
+from ownlm.engine.prefix_cache import Reuse
 
 if TYPE_CHECKING:
     from ownlm.engine.handle import Outbox
@@ -44,8 +45,8 @@ class Request:
 
     __slots__ = (
         "accepted", "admitted", "arrival", "cached_tokens", "computed", "done", "drafted", "followers", "leader",
-        "limit", "outbox", "params", "priority", "prompt_length", "prompt_logprobs", "rejected", "request_id", "row",
-        "running", "sampling", "score_top", "speculation", "table", "tokens",
+        "limit", "on_disk", "outbox", "params", "priority", "prompt_length", "prompt_logprobs", "rejected",
+        "request_id", "reuse", "row", "running", "sampling", "score_top", "speculation", "table", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +76,8 @@ class Request:
         self.rejected = 0  # and that did not
         self.speculation: Speculation | None = None
         self.cached_tokens = 0  # of the prompt, found in the cache when it first ran
+        self.on_disk = range(0)  # those of its tokens that were read from disk
+        self.reuse = Reuse()  # final when it first runs
         self.admitted = False  # it has run before
         self.table = BlockTable(owners)
         self.row = -1  # of the batch builder's tables

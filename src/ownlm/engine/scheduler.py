@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ownlm.engine.block_manager import BlockManager
+from ownlm.engine.prefix_cache import Reuse
 from ownlm.engine.request import Request
 
 
@@ -128,13 +129,20 @@ class Scheduler:
             request.computed = entry.start + entry.size - entry.drafts
             self.blocks.register(request.table, request.tokens, request.computed)
 
+    def has_room(self, request: Request, found: Sequence[int]) -> bool:
+        """Whether all that a request knows fits beside all who run, given the blocks that it would find."""
+        blocks = self.blocks
+        owed = sum([max(0, blocks.blocks_for(len(r.tokens) + 1) - len(r.table.blocks)) for r in self.running])
+        needed = blocks.blocks_for(len(request.tokens)) - len(found) + blocks.cost(found)
+        return needed + owed <= blocks.available
+
     def fork(self, request: Request) -> list[Request]:
         """Its followers run, over the same blocks, as far as requests may run; the others wait and will find them."""
         followers, request.followers = request.followers, []
         self._followers -= len(followers)
         for follower in followers:
             follower.leader = None
-            follower.admitted, follower.cached_tokens = True, request.cached_tokens
+            follower.admitted, follower.cached_tokens, follower.reuse = True, request.cached_tokens, request.reuse
             if request.running and len(self.running) < self.max_running:
                 follower.table = self.blocks.fork(request.table)
                 follower.computed = request.computed
@@ -200,9 +208,7 @@ class Scheduler:
             if request.scoring and scores <= 0:
                 break
             found = blocks.find(request.table, request.tokens, request.reusable)
-            owed = sum([max(0, blocks.blocks_for(len(r.tokens) + 1) - len(r.table.blocks)) for r in self.running])
-            needed = blocks.blocks_for(len(request.tokens)) - len(found) + blocks.cost(found)
-            if needed + owed > blocks.available:
+            if not self.has_room(request, found):
                 break
             heapq.heappop(self._heap)
             del self._waiting[request.request_id]
@@ -210,6 +216,7 @@ class Scheduler:
             request.computed = len(found) * blocks.block_size
             if not request.admitted:
                 request.admitted, request.cached_tokens = True, request.computed
+                request.reuse = self._reuse(request, len(found))
             request.running = True
             self._insert(request)
             entry = self._cut(request, budget, scores)
@@ -234,6 +241,11 @@ class Scheduler:
             del request.drafted[count:]
             chosen[number] = entry._replace(size=entry.size + count, samples=1 + count)
             budget -= count
+
+    def _reuse(self, request: Request, found: int) -> Reuse:
+        cached, on_disk = request.computed, request.on_disk
+        from_disk = max(0, min(cached, on_disk.stop) - on_disk.start)
+        return Reuse(cached, from_disk, self.blocks.difference(request.table, request.tokens, found))
 
     def _cut(self, request: Request, budget: int, scores: int) -> Scheduled:
         """As much of what a request misses as the budgets allow."""

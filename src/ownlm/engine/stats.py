@@ -21,6 +21,9 @@ class Counters:
     steps: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0  # of the prompts' tokens, found in the cache
+    restored_tokens: int = 0  # of these, read from disk
+    restore_seconds: float = 0.0
+    stored_tokens: int = 0  # written to disk
     computed_tokens: int = 0
     generated_tokens: int = 0
     drafted_tokens: int = 0  # computed because they might come

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ownlm.engine.batch_builder import BatchBuilder
 from ownlm.engine.handle import Item
+from ownlm.engine.kv_keeper import Keeper
 from ownlm.engine.logprobs import token_logprobs
 from ownlm.engine.request import FinishReason, Request, TokenOut
 from ownlm.engine.runner import Runner
@@ -37,6 +38,7 @@ class Stepper:
         sampler: Sampler,
         counters: Counters,
         lock: threading.Lock,
+        keeper: Keeper,
         speculator: Speculator | None = None,
     ) -> None:
         self._runner = runner
@@ -45,11 +47,13 @@ class Stepper:
         self._sampler = sampler
         self._counters = counters
         self._lock = lock
+        self._keeper = keeper
         self._speculator = speculator
 
     def step(self) -> None:
         """Let every request that has its turn catch up. What fails ends with its error; this never raises for it."""
         began = time.perf_counter()
+        self._keeper.before()
         if self._speculator is not None:
             self._speculator.draft(self._scheduler.running)
         with self._lock:
@@ -135,6 +139,7 @@ class Stepper:
     def _prompt_done(self, request: Request, forks: Sequence[Request]) -> None:
         self._counters.prompt_tokens += request.prompt_length
         self._counters.cached_tokens += request.cached_tokens
+        self._keeper.prompt_done(request)
         for fork in forks:
             if fork.params.prompt_logprobs is not None:
                 fork.prompt_logprobs = request.prompt_logprobs
