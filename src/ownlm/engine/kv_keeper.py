@@ -17,8 +17,6 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from ownlm.engine.block_table import BlockTable
 from ownlm.engine.kv_folder import tag_digest
 from ownlm.engine.kv_segment import Block
@@ -180,7 +178,7 @@ class Keeper:
             if not blocks.grow(held, len(found) * size, end):
                 blocks.release(held)
                 return False
-            ids = np.array(held.blocks[len(found) :], np.int32)
+            ids = held.blocks[len(found) :]
         began, done = time.perf_counter(), 0
         tags: list[frozenset[str]] = []
         try:
@@ -227,7 +225,7 @@ class Keeper:
                 blocks.append(Block(job.digests[at], parent, block_tokens(job.tokens, at, size)))
                 missing.popleft()
         if blocks:
-            data = self._runner.read_blocks(np.array(ids, np.int32))
+            data = self._runner.read_blocks(ids)
             last = not missing and blocks[-1].digest == job.digests[-1]
             self._put(_Batch(blocks, data, owners, job.now - 1000 * first, job.tail if last else b""))
         return not missing
