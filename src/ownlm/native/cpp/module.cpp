@@ -1,6 +1,7 @@
 // ownlm.native._kernels: checks arguments, lets go of the GIL, calls the drivers.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -11,6 +12,7 @@
 #include "drivers.h"
 #include "plan/bind.h"
 #include "pool.h"
+#include "probe.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -123,6 +125,20 @@ void dot_i8_checked(nb::handle vectors_, nb::handle query_, nb::handle out_) {
   dot_i8(vectors.data<const int8_t>(), vectors.size(0), vectors.size(1), query.data<const int8_t>(), out.data<int32_t>());
 }
 
+double probe_read_checked(nb::handle data_) {
+  Array data(data_, "data", 'B', {any});
+  nb::gil_scoped_release nogil;
+  return probe_read(data.data<const uint8_t>(), data.bytes());
+}
+
+std::pair<int64_t, double> probe_products_checked(const std::string& kind, int64_t rounds) {
+  if (kind != "int8" && kind != "bf16" && kind != "f32") refuse("kind is '" + kind + "', not 'int8', 'bf16' or 'f32'");
+  if (rounds < 1) refuse("rounds is " + std::to_string(rounds) + ", not at least 1");
+  nb::gil_scoped_release nogil;
+  const Products found = probe_products(kind, rounds);
+  return {found.operations, found.seconds};
+}
+
 }  // namespace
 }  // namespace ownlm
 
@@ -148,6 +164,8 @@ NB_MODULE(_kernels, m) {
   m.def("attention_varlen", &attention_checked, "qkv"_a, "cu_seqlens"_a, "heads"_a, "scale"_a, "out"_a);
   m.def("mean_pool", &mean_pool_checked, "x"_a, "cu_seqlens"_a, "normalize"_a, "out"_a);
   m.def("dot_i8", &dot_i8_checked, "vectors"_a, "query"_a, "out"_a);
+  m.def("probe_read", &probe_read_checked, "data"_a);
+  m.def("probe_products", &probe_products_checked, "kind"_a, "rounds"_a);
   bind_linear(m);
   bind_plan(m);
 }
