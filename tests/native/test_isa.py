@@ -12,7 +12,8 @@ from ownlm.errors import InvalidSetting
 def test_portable_is_always_there() -> None:
     assert native.isas()[0] == "portable"
     assert native.compiled()["portable"] == "yes"
-    order = ["portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni", "avx512_bf16", "neon_dotprod"]
+    order = ["portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni", "avx512_bf16", "amx_int8"]
+    order += ["neon_dotprod"]
     assert list(native.compiled()) == order
     assert list(native.isas()) == [name for name in order if name in native.isas()]
     for name in native.isas():
@@ -39,5 +40,6 @@ def test_what_the_processor_has_is_used() -> None:
         ("avx512vl_vnni", vnni),
         ("avx512_vnni", vnni),
         ("avx512_bf16", vnni | {"avx512_bf16"}),
+        ("amx_int8", vnni | {"avx512_bf16", "amx_tile", "amx_int8"}),
     ]:
         assert (name in native.isas()) == (needed <= flags and native.compiled()[name] == "yes")

@@ -112,6 +112,7 @@ def isa() -> str:
     ``avx512vl_vnni``  the same of 256 bits, where AVX-512 has them
     ``avx512_vnni``    AVX-512 with int8 dot products of 512 bits
     ``avx512_bf16``    these with bfloat16 products
+    ``amx_int8``       these with int8 products of tiles, where a layer has 16 rows and more
     ``neon_dotprod``   NEON of AArch64 with int8 dot products
     """
     name: str = _load().isa()

@@ -8,13 +8,26 @@
 #if defined(OWNLM_NEON_DOTPROD) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
+#if defined(OWNLM_AMX_INT8) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace ownlm {
 namespace {
 
 #if defined(__x86_64__)
+// Linux keeps the tiles' 8 KB of a process that asked for it: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), since 5.16.
+bool tiles_granted() {
+#if defined(OWNLM_AMX_INT8) && defined(__linux__)
+  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+  return false;
+#endif
+}
+
 struct Features {
-  bool avx2 = false, avx_vnni = false, avx512_vnni = false, avx512_bf16 = false;
+  bool avx2 = false, avx_vnni = false, avx512_vnni = false, avx512_bf16 = false, amx_int8 = false;
 
   Features() {
     unsigned a, b, c, d;
@@ -24,14 +37,19 @@ struct Features {
     // which registers the operating system saves: a processor may have AVX-512 while the system does not keep it
     unsigned saved, high;
     __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
-    const bool ymm = (saved & 0x06) == 0x06, zmm = (saved & 0xe6) == 0xe6;
+    const bool ymm = (saved & 0x06) == 0x06, zmm = (saved & 0xe6) == 0xe6, tmm = (saved & 0x60000) == 0x60000;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     avx2 = ymm && fma && f16c && (b >> 5 & 1);
-    const bool f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1, vnni = c >> 11 & 1;
+    const bool f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1, vnni = c >> 11 & 1, tiles = d >> 24 & d >> 25 & 1;
     avx512_vnni = avx2 && zmm && f && dq && bw && vl && vnni;
     if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return;
     avx_vnni = avx2 && (a >> 4 & 1);
     avx512_bf16 = avx512_vnni && (a >> 5 & 1);
+#if defined(OWNLM_AMX_EMULATED)
+    amx_int8 = avx512_bf16;
+#else
+    amx_int8 = avx512_bf16 && tmm && tiles && tiles_granted();
+#endif
   }
 };
 #endif
@@ -69,6 +87,9 @@ std::vector<const Kernels*> usable_kernels() {
 #endif
 #if defined(OWNLM_AVX512_BF16)
   if (features.avx512_bf16) all.push_back(avx512_bf16_kernels());
+#endif
+#if defined(OWNLM_AMX_INT8)
+  if (features.amx_int8) all.push_back(amx_int8_kernels());
 #endif
 #if defined(OWNLM_NEON_DOTPROD)
   if (has_dotprod()) all.push_back(neon_dotprod_kernels());
