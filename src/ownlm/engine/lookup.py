@@ -19,6 +19,7 @@ import numpy as np
 
 PLACES = 16  # earlier places of the last two tokens that are compared
 LONGEST = 32  # tokens of a match that are counted when it is looked for; it may grow beyond
+STEADY = 4  # a match of so many tokens goes on behind a token that was another, as in a changed line of code
 _SHIFT = 32
 
 
@@ -33,8 +34,8 @@ class PromptLookup:
     >>> lookup.follow(), lookup.length, lookup.guess(1)
     ([(2, True)], 3, [5])
     >>> text.append(6)
-    >>> lookup.follow(), lookup.length, lookup.guess(3)  # after a surprise: as if one token had been exchanged
-    ([(3, False)], 0, [7, 8, 9])
+    >>> lookup.follow(), lookup.guess(1)
+    ([(3, False)], [])
     """
 
     __slots__ = ("_before", "_latest", "_seen", "_tokens", "at", "length")
@@ -63,9 +64,12 @@ class PromptLookup:
             if self.at >= 0:
                 hit = tokens[self.at] == token
                 noted.append((self.length, hit))
-                self.at += 1
+                if hit or self.length >= STEADY:
+                    self.at += 1
+                else:
+                    self.at = -1
                 self.length = self.length + 1 if hit else 0
-            key = tokens[place - 1] << _SHIFT | token if place else -1
+            key = tokens[place - 1] << _SHIFT | token
             before = self._latest.get(key, -1)
             self._before.append(before)
             self._latest[key] = end
@@ -76,8 +80,14 @@ class PromptLookup:
         return noted
 
     def guess(self, count: int) -> list[int]:
-        """At most ``count`` tokens that may come next."""
-        return list(self._tokens[self.at : self.at + count]) if self.at >= 0 else []
+        """At most ``count`` tokens that may come next; what goes round in a circle goes on so."""
+        if self.at < 0:
+            return []
+        found = list(self._tokens[self.at : self.at + count])
+        period = len(found)
+        while len(found) < count:
+            found.append(found[len(found) - period])
+        return found
 
     def _look(self, place: int) -> None:
         """Take the longest match at ``place`` and the places linked from it; of equals the latest."""
