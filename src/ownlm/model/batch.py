@@ -34,3 +34,6 @@ class Batch:
     block_tables: Int32  # [S, B]
     slots: Int32  # [T] block * block_size + offset, of each new token
     rows: Int32  # [R] indices into the new tokens
+    exact: NDArray[np.uint8] | None = (
+        None  # [R] rows of which every logit has to be exact; None: the leading ones will do
+    )

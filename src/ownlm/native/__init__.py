@@ -34,6 +34,7 @@ __all__ = [
     "Linear",
     "attention_varlen",
     "available_cpus",
+    "coarse",
     "compiled",
     "dot_i8",
     "embed",
@@ -165,6 +166,18 @@ def pack_glu(gate: NDArray[Any], up: NDArray[Any], format: str) -> Linear:
     """Pack the two matrices of a gated layer, of one shape, so that :func:`linear` gives act(x gate^T) * (x up^T)."""
     packed: Linear = _load().pack_glu(gate, up, format)
     return packed
+
+
+def coarse(rows: NDArray[np.uint8], format: str, columns: int) -> tuple[Linear, Floats]:
+    """Rows of ``columns`` weights as a checkpoint stores them, rounded to Q4_0 and packed, to rank products with.
+
+    ``rows``: the bytes of [N, columns] in "f32", "bf16" or "q8_0", uint8 [N, B]. The floats [columns] are the root mean
+    square, over all rows, of what rounding changed in each column.
+    """
+    import numpy as np
+
+    copy, spread = _load().coarse(rows, format, columns)
+    return copy, np.array(spread, np.float32)
 
 
 def pack_f32(w: Floats) -> Linear:

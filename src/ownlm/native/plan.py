@@ -9,6 +9,7 @@ computes any batch:
     lengths                 int32 [S]       tokens of each sequence in the cache after this call
     block_tables            int32 [S, B]    the cache's blocks that hold them
     rows                    int32 [R]       the tokens whose logits are wanted
+    exact                   uint8 [R]       of which a rescored head gives every logit exactly; None, left out: none
 
 A row's result does not depend on the other rows of its batch, on how a prompt was cut into batches, nor on the number
 of threads, to the last bit.
@@ -89,6 +90,19 @@ class Experts:
     gate_up_bias: Floats | None = None
     down_bias: Floats | None = None
     residual_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A head to be read by a 4-bit copy: ``copy`` and ``spread`` are what ``native.coarse`` makes of ``rows``.
+
+    ``rows`` are the bytes of the head's rows, uint8 [V, B], in ``format``: "f32", "bf16" or "q8_0".
+    """
+
+    copy: Linear
+    rows: NDArray[np.uint8]
+    format: str
+    spread: Floats
 
 
 class BatchFacts(Protocol):
@@ -174,6 +188,15 @@ class Plan:
     def logits(self, x: int, w: Linear, bias: Floats | None = None, scale: float = 1.0, softcap: float = 0.0) -> None:
         """Closes the plan: its result is softcap(scale * (x w^T + bias)) of the wanted rows."""
         self._plan.logits(x, w, bias, scale, softcap)
+
+    def rescored_logits(
+        self, x: int, head: Head, bias: Floats | None = None, scale: float = 1.0, softcap: float = 0.0
+    ) -> None:
+        """As :meth:`logits`, over half the bytes of an 8-bit head: the copy gives all logits, then those that may be
+        the largest (8 standard deviations of the copy's error below its largest; 64 to 2048 of them) are computed
+        again from the head's own rows, to the bits that :meth:`logits` would give.
+        """
+        self._plan.rescored_logits(x, head, bias, scale, softcap)
 
     def run(self, batch: BatchFacts, out: Floats | None = None) -> Floats:
         """Logits [R, V] of a batch. Calls from several threads queue. ValueError for an index outside its range."""

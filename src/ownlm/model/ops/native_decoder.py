@@ -16,7 +16,7 @@ from ownlm.model.batch import Batch
 from ownlm.model.config import Activation
 from ownlm.model.decoder_config import ExpertsConfig, GatedActivation
 from ownlm.model.ops.base import AttentionSpec, Ids
-from ownlm.model.ops.native_weights import Linear, Norm, Table
+from ownlm.model.ops.native_weights import Head, Linear, Norm, Table
 from ownlm.model.params import ExpertsParams
 from ownlm.native import plan
 
@@ -113,7 +113,12 @@ class DecoderOps:
         )
         return Value(x.plan, x.plan.moe(x.register, experts, _register(residual)))
 
-    def logits(self, x: Value, head: Linear, batch: Batch, scale: float = 1.0, softcap: float | None = None) -> Value:
+    def logits(
+        self, x: Value, head: Linear | Head, batch: Batch, scale: float = 1.0, softcap: float | None = None
+    ) -> Value:
+        if isinstance(head, Head):
+            x.plan.rescored_logits(x.register, head.weight, head.bias, scale, softcap or 0.0)
+            return Value(x.plan, plan.NONE)
         x.plan.logits(x.register, head.weight, head.bias, scale, softcap or 0.0)
         return Value(x.plan, plan.NONE)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ownlm import native
 from ownlm.formats import q8_0
-from ownlm.model.ops.packing import converted, packed_format, table_format
+from ownlm.model.ops.packing import columns, converted, packed_format, table_format
 from ownlm.model.params import EmbeddingWeight, GluWeight, Leaf, LinearWeight, Matrix, NormWeight, RMSNormWeight
 from ownlm.native import plan
 
@@ -24,6 +24,14 @@ class Linear:
     weight: native.Linear
     bias: Array | None
     outliers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head that is read by a 4-bit copy; its leading logits are computed again from its own rows."""
+
+    weight: plan.Head
+    bias: Array | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class Table:
     width: int
 
 
-Packed = Linear | Norm | Table | plan.RMSNorm
+Packed = Linear | Head | Norm | Table | plan.RMSNorm
 
 
 def pack(leaf: Leaf) -> Packed:
@@ -63,6 +71,17 @@ def pack(leaf: Leaf) -> Packed:
         return _with_outliers(leaf, bias)
     wanted = packed_format(matrix.format for matrix in leaf.matrices)
     return Linear(native.pack([_as(matrix, wanted) for matrix in leaf.matrices], wanted), bias)
+
+
+def pack_head(leaf: LinearWeight, table: Table | None = None) -> Head:
+    """A head of ``packing.rescored``. ``table``: of the same matrix, whose rows serve both where they are alike."""
+    (matrix,) = leaf.matrices
+    wanted = packed_format((matrix.format,))
+    rows = table.values if table is not None and table.format == wanted else _as(matrix, wanted)
+    data = rows.reshape(matrix.rows, -1).view(np.uint8)
+    copy, spread = native.coarse(data, wanted, columns(matrix.values.shape[1], matrix.format))
+    bias = np.ascontiguousarray(np.concatenate(leaf.biases), np.float32) if leaf.biases else None
+    return Head(plan.Head(copy=copy, rows=data, format=wanted, spread=spread), bias)
 
 
 def _as(matrix: Matrix, wanted: str) -> NDArray[Any]:

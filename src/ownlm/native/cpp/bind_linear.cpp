@@ -1,11 +1,13 @@
 #include "bind_linear.h"
 
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <string>
 #include <vector>
 
 #include "array.h"
+#include "coarse.h"
 #include "drivers.h"
 
 namespace nb = nanobind;
@@ -68,6 +70,19 @@ Weight pack_glu_checked(nb::handle gate_, nb::handle up_, const std::string& for
   return pack_glu(layout.format, {gate.data<const uint8_t>(), gate.size(0)}, {up.data<const uint8_t>(), up.size(0)}, k);
 }
 
+// (copy, spread): see coarse.h
+nb::tuple coarse_checked(nb::handle rows_, const std::string& format, int64_t k) {
+  const Layout layout = layout_of(format);
+  if (layout.format == Format::q4_0) refuse("a coarse copy of q4_0 would be itself");
+  if (k < 1 || k % kGroup) refuse("rows of " + std::to_string(k) + " values cannot be cut into blocks of 32");
+  Array rows(rows_, "rows", 'B', {any, stored_row_bytes(layout.format, k)});
+  Coarse made = [&] {
+    nb::gil_scoped_release nogil;
+    return coarse(layout.format, rows.data<const uint8_t>(), rows.size(0), k);
+  }();
+  return nb::make_tuple(std::move(made.weight), std::move(made.spread));
+}
+
 Glu glu_of(const std::string& name) {
   if (name == "silu") return Glu::silu;
   if (name == "gelu") return Glu::gelu;
@@ -115,6 +130,7 @@ void bind_linear(nb::module_& m) {
       .def_prop_ro("nbytes", [](const Weight& w) { return w.bytes; });
   m.def("pack", &pack_checked, "matrices"_a, "format"_a);
   m.def("pack_glu", &pack_glu_checked, "gate"_a, "up"_a, "format"_a);
+  m.def("coarse", &coarse_checked, "rows"_a, "format"_a, "columns"_a);
   m.def("linear", &linear_checked, "x"_a, "w"_a, "bias"_a.none(), "residual"_a.none(), "activation"_a, "scale"_a, "out"_a);
 }
 

@@ -30,6 +30,13 @@ int64_t stored_row_bytes(Format format, int64_t k);
 Weight pack(Format format, const std::vector<Stored>& stacked, int64_t k);        // one below the other
 Weight pack_glu(Format format, const Stored& gate, const Stored& up, int64_t k);  // of as many rows
 
+// One panel at a time: the rows that it is made of, as they are stored; null where there is none.
+struct PanelRows {
+  const uint8_t* row[kPanel];
+};
+int64_t panel_bytes(Format format, int64_t k);  // without scales
+void pack_panel(Format format, const PanelRows& rows, int64_t k, uint8_t* data, uint16_t* scales);
+
 struct Table {  // rows to look up: floats, or Q8_0 blocks
   const float* floats;
   const uint8_t* blocks;

@@ -21,11 +21,6 @@ uint32_t load32(const uint8_t* p) {
   return v;
 }
 
-// The 16 rows that a panel is made of; null where there is none.
-struct PanelRows {
-  const uint8_t* row[kPanel];
-};
-
 // Rows of floats or pairs of bfloat16: words of 4 bytes of 16 rows side by side, a stretch at a time that stays in cache.
 void pack_words(const PanelRows& r, int64_t row_bytes, uint8_t* data) {
   constexpr int64_t kStretch = 64;
@@ -62,6 +57,8 @@ void pack_blocks(const PanelRows& r, int64_t groups, uint8_t* data, uint16_t* sc
     }
 }
 
+}  // namespace
+
 int64_t panel_bytes(Format f, int64_t k) {
   switch (f) {
     case Format::f32: return k * kPanel * 4;
@@ -70,6 +67,17 @@ int64_t panel_bytes(Format f, int64_t k) {
     default: return k * kPanel / 2;
   }
 }
+
+void pack_panel(Format f, const PanelRows& r, int64_t k, uint8_t* data, uint16_t* scales) {
+  switch (f) {
+    case Format::f32: return pack_words(r, 4 * k, data);
+    case Format::bf16: return pack_words(r, 2 * k, data);
+    case Format::q8_0: return pack_blocks<8, 0x80808080u>(r, k / kGroup, data, scales);
+    case Format::q4_0: return pack_blocks<4, 0>(r, k / kGroup, data, scales);
+  }
+}
+
+namespace {
 
 // rows(p): those of panel p
 template <class Rows>
@@ -84,15 +92,7 @@ Weight pack_panels(Format f, int64_t n, int64_t k, bool glu, Rows rows) {
   uint16_t* scales = reinterpret_cast<uint16_t*>(to.scales.get());
   pool::run((count + share - 1) / share, 0, count > share, [&](int64_t task, int, void*) {
     for (int64_t p = task * share; p < std::min(count, (task + 1) * share); ++p) {
-      const PanelRows r = rows(p);
-      uint8_t* at = data + p * each;
-      uint16_t* s = scales + p * groups * kPanel;
-      switch (f) {
-        case Format::f32: pack_words(r, 4 * k, at); break;
-        case Format::bf16: pack_words(r, 2 * k, at); break;
-        case Format::q8_0: pack_blocks<8, 0x80808080u>(r, groups, at, s); break;
-        case Format::q4_0: pack_blocks<4, 0>(r, groups, at, s); break;
-      }
+      pack_panel(f, rows(p), k, data + p * each, scales + p * groups * kPanel);
     }
   });
   to.packed.data = data;

@@ -111,6 +111,7 @@ void bind_plan(nb::module_& m) {
       .def("cached_attention", &Recorder::attention, "q"_a, "spec"_a)
       .def("moe", &Recorder::moe, "x"_a, "weights"_a, "residual"_a)
       .def("logits", &Recorder::logits, "x"_a, "w"_a, "bias"_a.none(), "scale"_a, "softcap"_a)
+      .def("rescored_logits", &Recorder::rescored_logits, "x"_a, "head"_a, "bias"_a.none(), "scale"_a, "softcap"_a)
       .def("run", &Recorder::run, "batch"_a, "out"_a)
       .def("measure", &Recorder::measure, "on"_a)
       .def("seconds", &Recorder::seconds)

@@ -23,6 +23,8 @@ enum class Rows : int { tokens, wanted };
 struct Batch {
   int64_t tokens, sequences, wanted, table_width;
   const int32_t *ids, *positions, *starts, *lengths, *tables, *slots, *rows;
+  const uint8_t* exact;  // [wanted]: whose logits the head's own rows give throughout; null: none
+  int64_t exact_rows;    // how many those are
   float* out;
 
   int64_t count(Rows r) const { return r == Rows::tokens ? tokens : wanted; }

@@ -197,6 +197,32 @@ int Recorder::moe(int x, nb::handle m, int residual) {
   });
 }
 
+void Recorder::rescored_logits(int x, nb::handle head, nb::handle bias, float scale, float softcap) {
+  RescoredHead h{};
+  h.copy = &weight(head.attr("copy")).packed;
+  const std::string format = field<std::string>(head, "format");
+  if (format == "f32") h.exact.format = Format::f32;
+  else if (format == "bf16") h.exact.format = Format::bf16;
+  else if (format == "q8_0") h.exact.format = Format::q8_0;
+  else refuse("a head that is rescored is f32, bf16 or q8_0, not " + format);
+  h.exact.n = h.copy->n;
+  h.exact.k = h.copy->k;
+  if (h.copy->format != Format::q4_0 || h.copy->glu) refuse("a head's copy is q4_0");
+  expect(x, h.exact.k, "x");
+  arrays_.emplace_back(head.attr("rows"), "rows", 'B', std::initializer_list<int64_t>{h.exact.n, stored_row_bytes(h.exact.format, h.exact.k)});
+  h.rows = arrays_.back().data<const uint8_t>();
+  h.spread = keep_floats(head.attr("spread"), "spread", h.exact.k);
+  h.bias = keep_floats(bias, "bias", h.exact.n);
+  h.scale = scale;
+  ops_.push_back({true, {x}, -1, [=](Rows rows) {
+    const int copied = records(x, rows, *h.copy), own = records(x, rows, h.exact);
+    push_rescored_head(plan_, in(x, rows), copied, own, h);
+    if (softcap > 0) plan_.push(make_softcap(h.exact.n, softcap));
+  }});
+  columns_ = h.exact.n;
+  lay_out();
+}
+
 void Recorder::logits(int x, nb::handle w_, nb::handle bias, float scale, float softcap) {
   const Packed& w = weight(w_).packed;
   expect(x, w.k, "x");

@@ -14,6 +14,7 @@
 
 #include "../array.h"
 #include "../drivers.h"
+#include "head.h"
 #include "linear.h"
 #include "moe.h"
 #include "steps.h"
@@ -37,6 +38,7 @@ class Recorder {
   int attention(int qkv, nanobind::handle spec);
   int moe(int x, nanobind::handle weights, int residual);
   void logits(int x, nanobind::handle w, nanobind::handle bias, float scale, float softcap);
+  void rescored_logits(int x, nanobind::handle head, nanobind::handle bias, float scale, float softcap);
   void run(nanobind::handle batch, nanobind::handle out);
 
   int64_t arena_bytes(int64_t tokens, int64_t wanted) const { return plan_.arena_bytes(tokens, wanted); }

@@ -9,7 +9,7 @@ Batch Recorder::checked(nb::handle batch, std::vector<Array>& held) const {
     held.emplace_back(batch.attr(name), name, 'i', shape);
     return held.back();
   };
-  held.reserve(7);
+  held.reserve(8);
   Batch b{};
   const Array& ids = ints("ids", {Array::any});
   b.tokens = ids.size(0);
@@ -26,6 +26,11 @@ Batch Recorder::checked(nb::handle batch, std::vector<Array>& held) const {
   const Array& rows = ints("rows", {Array::any});
   b.wanted = rows.size(0);
   b.rows = rows.data<const int32_t>();
+  if (const nb::object exact = nb::getattr(batch, "exact", nb::none()); !exact.is_none()) {
+    held.emplace_back(exact, "exact", 'B', std::initializer_list<int64_t>{b.wanted});
+    b.exact = held.back().data<const uint8_t>();
+    for (int64_t i = 0; i < b.wanted; ++i) b.exact_rows += b.exact[i] != 0;
+  }
   const auto within = [](const int32_t* values, int64_t count, int64_t end, const char* name) {
     for (int64_t i = 0; i < count; ++i)
       if (values[i] < 0 || values[i] >= end)

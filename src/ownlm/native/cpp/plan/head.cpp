@@ -1,0 +1,217 @@
+#include "head.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "../cpu.h"
+#include "../decoder_kernels.h"
+
+namespace ownlm {
+namespace {
+
+constexpr int64_t kPackedBytes = 128 << 10;  // of the head's rows that a task of `exact head` lays out, to use them for all its rows
+
+// Columns whose maximum is kept: so that there are more stretches than the fewest candidates, where there are columns enough.
+int64_t stretch_of(int64_t columns) { return std::clamp<int64_t>(columns / (4 * kFewestCandidates) / 16 * 16, 16, 256); }
+
+bool exact(const Run& run, int64_t row) { return run.batch.exact && run.batch.exact[row]; }
+
+// The step of the copy, left out where every row is computed exactly.
+class CopyLogits : public Step {
+ public:
+  explicit CopyLogits(std::unique_ptr<Step> inner) : Step(inner->name), inner_(std::move(inner)) { reads = inner_->reads; }
+  int64_t tasks(const Run& run) override { return run.batch.exact_rows == run.batch.wanted ? 0 : inner_->tasks(run); }
+  void work(const Run& run, int64_t task, void* scratch) const override { inner_->work(run, task, scratch); }
+
+ private:
+  std::unique_ptr<Step> inner_;
+};
+
+class Maxima : public Step {
+ public:
+  Maxima(int64_t columns, int out) : Step("maxima"), out_(out), columns_(columns), stretch_(stretch_of(columns)), stretches_(ceil_div(columns, stretch_)) {
+    writes = {out};
+  }
+  int64_t tasks(const Run& run) override {
+    return run.batch.exact_rows == run.batch.wanted ? 0 : run.batch.wanted * ceil_div(stretches_, kShare);
+  }
+  void work(const Run& run, int64_t task, void*) const override {
+    const int64_t across = ceil_div(stretches_, kShare), row = task / across, first = task % across * kShare;
+    if (exact(run, row)) return;
+    const float* x = run.batch.out + row * columns_;
+    float* to = run.at<float>(out_) + row * line(stretches_ * 4) / 4;
+    for (int64_t s = first; s < std::min(stretches_, first + kShare); ++s)
+      to[s] = kernels()->decoder->maximum(x + s * stretch_, std::min(stretch_, columns_ - s * stretch_));
+  }
+
+ private:
+  static constexpr int64_t kShare = 64;
+  int out_;
+  int64_t columns_, stretch_, stretches_;
+};
+
+// out: a count, then so many columns
+class Candidates : public Step {
+ public:
+  Candidates(int x, int maxima, const RescoredHead& h, int out)
+      : Step("candidates"), x_(x), maxima_(maxima), out_(out), h_(h), stretch_(stretch_of(h.exact.n)), stretches_(ceil_div(h.exact.n, stretch_)) {
+    reads = {x, maxima};
+    writes = {out};
+  }
+  int64_t tasks(const Run& run) override { return run.batch.exact_rows == run.batch.wanted ? 0 : run.batch.wanted; }
+  size_t scratch(const Run&) const override { return static_cast<size_t>(stretches_) * sizeof(float); }
+  void work(const Run& run, int64_t row, void* scratch) const override {
+    int32_t* to = run.at<int32_t>(out_) + row * (line((1 + kMostCandidates) * 4) / 4);
+    to[0] = 0;
+    if (exact(run, row)) return;
+    const float* maxima = run.at<const float>(maxima_) + row * (line(stretches_ * 4) / 4);
+    const float bound = bound_of(maxima, run.at<const float>(x_) + row * h_.exact.k, static_cast<float*>(scratch));
+    const float* logits = run.batch.out + row * h_.exact.n;
+    int32_t *heap = to + 1, count = 0;  // once it is full, the worst of the best so far on top
+    const auto better = [logits](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); };
+    for (int64_t s = 0; s < stretches_; ++s) {
+      if (!(maxima[s] >= bound)) continue;
+      for (int64_t i = s * stretch_; i < std::min(h_.exact.n, (s + 1) * stretch_); ++i) {
+        const int32_t id = static_cast<int32_t>(i);
+        if (!(logits[i] >= bound)) continue;
+        if (count < kMostCandidates) {
+          heap[count++] = id;
+          if (count == kMostCandidates) std::make_heap(heap, heap + count, better);
+        } else if (better(id, heap[0])) {
+          std::pop_heap(heap, heap + count, better);
+          heap[count - 1] = id;
+          std::push_heap(heap, heap + count, better);
+        }
+      }
+    }
+    to[0] = count;
+  }
+
+ private:
+  float bound_of(const float* maxima, const float* x, float* sorted) const {
+    float squares[8] = {};
+    for (int64_t i = 0; i < h_.exact.k; i += 8)  // k is a multiple of 32
+      for (int j = 0; j < 8; ++j) {
+        const float e = x[i + j] * h_.spread[i + j];
+        squares[j] += e * e;
+      }
+    float square = 0.0f;
+    for (float s : squares) square += s;
+    const float within = *std::max_element(maxima, maxima + stretches_) - kMarginSigmas * std::fabs(h_.scale) * std::sqrt(square);
+    if (stretches_ < kFewestCandidates) return -std::numeric_limits<float>::infinity();
+    std::copy(maxima, maxima + stretches_, sorted);
+    std::nth_element(sorted, sorted + kFewestCandidates - 1, sorted + stretches_, std::greater<float>());
+    return std::min(within, sorted[kFewestCandidates - 1]);
+  }
+
+  int x_, maxima_, out_;
+  RescoredHead h_;
+  int64_t stretch_, stretches_;
+};
+
+// The head's kernel over some of its rows, laid out as panels in a task's scratch.
+class OwnRows : public Step {
+ public:
+  OwnRows(const char* name_, int records, const RescoredHead& h)
+      : Step(name_), records_(records), h_(h), record_(record_bytes(h.exact)), row_(stored_row_bytes(h.exact.format, h.exact.k)),
+        panel_(panel_bytes(h.exact.format, h.exact.k)), scales_(h.exact.format == Format::q8_0 ? h.exact.k / kGroup * kPanel : 0) {
+    reads = {records};
+  }
+
+ protected:
+  size_t room(int64_t panels) const { return static_cast<size_t>(panels * (panel_ + scales_ * 2)); }
+  // Panels of the rows id(0) .. id(count - 1), each panel's scales behind all panels.
+  template <class Id>
+  Packed lay_out(int64_t count, int64_t most_panels, void* scratch, Id id) const {
+    uint8_t* data = static_cast<uint8_t*>(scratch);
+    uint16_t* scales = reinterpret_cast<uint16_t*>(data + most_panels * panel_);
+    for (int64_t p = 0; p * kPanel < count; ++p) {
+      PanelRows r{};
+      for (int64_t c = 0; c < kPanel && p * kPanel + c < count; ++c) r.row[c] = h_.rows + id(p * kPanel + c) * row_;
+      pack_panel(h_.exact.format, r, h_.exact.k, data + p * panel_, scales + p * scales_);
+    }
+    return {h_.exact.format, count, h_.exact.k, data, scales_ ? scales : nullptr};
+  }
+  Activations rows_of(const Run& run) const { return {run.at<const uint8_t>(records_), record_}; }
+
+  int records_;
+  RescoredHead h_;
+  int64_t record_, row_, panel_, scales_;
+};
+
+class Rescore : public OwnRows {
+ public:
+  Rescore(int candidates, int records, const RescoredHead& h) : OwnRows("rescore", records, h), candidates_(candidates) { reads.push_back(candidates); }
+  int64_t tasks(const Run& run) override { return run.batch.exact_rows == run.batch.wanted ? 0 : run.batch.wanted * kTasks; }
+  size_t scratch(const Run&) const override { return room(1); }
+  void work(const Run& run, int64_t task, void* scratch) const override {
+    const int64_t row = task / kTasks, t = task % kTasks;
+    const int32_t* found = run.at<const int32_t>(candidates_) + row * (line((1 + kMostCandidates) * 4) / 4);
+    const int32_t* ids = found + 1;
+    float bias[kPanel], out[kPanel];
+    for (int64_t i = begin(t), end = std::min<int64_t>(found[0], begin(t + 1)); i < end; i += kPanel) {
+      const int64_t count = std::min<int64_t>(kPanel, end - i);
+      const Packed w = lay_out(count, 1, scratch, [&](int64_t c) { return static_cast<int64_t>(ids[i + c]); });
+      if (h_.bias)
+        for (int64_t c = 0; c < count; ++c) bias[c] = h_.bias[ids[i + c]];
+      Linear l{w, h_.bias ? bias : nullptr, nullptr, out};
+      l.scale = h_.scale;
+      const Activations x = rows_of(run);
+      kernels()->linear(l, {x.rows + row * x.stride, x.stride}, 0, 1, 0, 1);
+      for (int64_t c = 0; c < count; ++c) run.batch.out[row * h_.exact.n + ids[i + c]] = out[c];
+    }
+  }
+
+ private:
+  // Few candidates are the rule, and they are shared out finely: tasks begin at 0, 32, 64, 96, 128, 256, 512, 1024.
+  static constexpr int64_t kTasks = 8;
+  static int64_t begin(int64_t t) { return t <= 4 ? 32 * t : std::min<int64_t>(kMostCandidates, 128 << (t - 4)); }
+  int candidates_;
+};
+static_assert(kMostCandidates == 128 << 4 && kMostCandidates % kPanel == 0);
+
+class ExactHead : public OwnRows {
+ public:
+  ExactHead(int records, const RescoredHead& h)
+      : OwnRows("exact head", records, h), panels_(std::max<int64_t>(2, kPackedBytes / std::max<int64_t>(1, panel_) / 2 * 2)) {}
+  int64_t tasks(const Run& run) override { return run.batch.exact_rows ? ceil_div(h_.exact.n, panels_ * kPanel) : 0; }
+  size_t scratch(const Run& run) const override { return run.batch.exact_rows ? room(panels_) : 0; }
+  void work(const Run& run, int64_t task, void* scratch) const override {
+    const int64_t column = task * panels_ * kPanel, count = std::min(panels_ * kPanel, h_.exact.n - column);
+    const Packed w = lay_out(count, panels_, scratch, [column](int64_t c) { return column + c; });
+    Linear l{w, h_.bias ? h_.bias + column : nullptr, nullptr, run.batch.out + column};
+    l.scale = h_.scale;
+    l.stride = h_.exact.n;
+    for (int64_t row = 0; row < run.batch.wanted;) {
+      int64_t end = row;
+      while (end < std::min(run.batch.wanted, row + kRows) && exact(run, end)) ++end;
+      if (end > row) kernels()->linear(l, rows_of(run), row, end - row, 0, ceil_div(count, kPanel));
+      row = std::max(end, row + 1);
+    }
+  }
+
+ private:
+  static constexpr int64_t kRows = 16 * kMostTileRows;  // at a time, so that what they are multiplied with stays in cache
+  int64_t panels_;
+};
+
+}  // namespace
+
+void push_rescored_head(Plan& plan, int x, int copied, int records, const RescoredHead& h) {
+  LinearArguments l;
+  l.w = h.copy;
+  l.bias = h.bias;
+  l.scale = h.scale;
+  const int64_t stretches = ceil_div(h.exact.n, stretch_of(h.exact.n));
+  plan.push(std::make_unique<CopyLogits>(make_linear(copied, Rows::wanted, l, -1)));
+  const int maxima = plan.add(Rows::wanted, stretches * 4);
+  plan.push(std::make_unique<Maxima>(h.exact.n, maxima));
+  const int candidates = plan.add(Rows::wanted, (1 + kMostCandidates) * 4);
+  plan.push(std::make_unique<Candidates>(x, maxima, h, candidates));
+  plan.push(std::make_unique<Rescore>(candidates, records, h));
+  plan.push(std::make_unique<ExactHead>(records, h));
+}
+
+}  // namespace ownlm
