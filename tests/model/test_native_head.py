@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from ownlm.model.gguf.export import export
-from ownlm.model.ops import packing
 from ownlm.model.ops.native import NativeOps
 from ownlm.model.ops.native_weights import Head, Linear
 
@@ -20,10 +19,7 @@ pytest.importorskip("transformers")
 sys.path.append(str(Path(__file__).parent))
 from decoder_support import Forward, folder, text
 
-
-@pytest.fixture
-def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_LARGE", 1)
+RESCORED = NativeOps(head="rescored", rescore_from=1)
 
 
 def test_small_heads_stay_as_they_are() -> None:
@@ -33,34 +29,34 @@ def test_small_heads_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("type_", ["f32", "bf16", "f16", "q8_0"])
 @pytest.mark.parametrize("family", ["llama3", "gemma2", "gpt2", "ownlm"])
-def test_the_likeliest_is_the_same(any_size: None, tmp_path: Path, family: str, type_: str) -> None:
+def test_the_likeliest_is_the_same(tmp_path: Path, family: str, type_: str) -> None:
     path = folder(family)
     if type_ != "f32":
         if family == "ownlm":
             pytest.skip("GGUF does not hold it")
         path = tmp_path / "m.gguf"
         export(folder(family), path, type_)
-    exact, rescored = Forward(path, ops=NativeOps()), Forward(path, ops=NativeOps(head="rescored"))
+    exact, rescored = Forward(path, ops=NativeOps()), Forward(path, ops=RESCORED)
     assert isinstance(rescored.params.head, Head)
     want, found = exact.run((0, text(1), 0)), rescored.run((0, text(1), 0))
     assert np.array_equal(want, found), "of a hundred tokens all are candidates"
 
 
-def test_formats_that_are_narrow_stay_as_they_are(any_size: None, tmp_path: Path) -> None:
+def test_formats_that_are_narrow_stay_as_they_are(tmp_path: Path) -> None:
     export(folder("llama3"), tmp_path / "m.gguf", "q4_0")
-    forward = Forward(tmp_path / "m.gguf", ops=NativeOps(head="rescored"))
+    forward = Forward(tmp_path / "m.gguf", ops=RESCORED)
     format = forward.params.head.weight.format
     assert isinstance(forward.params.head, Head) == (format == "q8_0")
 
 
-def test_a_tied_head_has_no_rows_of_its_own(any_size: None, tmp_path: Path) -> None:
+def test_a_tied_head_has_no_rows_of_its_own(tmp_path: Path) -> None:
     export(folder("gemma2"), tmp_path / "m.gguf", "q8_0")
-    params: Any = Forward(tmp_path / "m.gguf", ops=NativeOps(head="rescored")).params
+    params: Any = Forward(tmp_path / "m.gguf", ops=RESCORED).params
     assert np.shares_memory(params.head.weight.rows, params.embed_tokens.values)
 
 
-def test_a_batch_asks_for_exact_rows(any_size: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    rescored = Forward(folder("llama3"), ops=NativeOps(head="rescored"))
+def test_a_batch_asks_for_exact_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rescored = Forward(folder("llama3"), ops=RESCORED)
     step, seen = rescored.step, []
     want = rescored.run((0, text(1), 0))
 

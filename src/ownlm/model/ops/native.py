@@ -14,7 +14,7 @@ from ownlm.model.config import Activation
 from ownlm.model.ops.base import Ids
 from ownlm.model.ops.native_decoder import DecoderOps, Fact, Value
 from ownlm.model.ops.native_weights import Linear, Norm, Table, apart, pack, pack_head
-from ownlm.model.ops.packing import rescored
+from ownlm.model.ops.packing import RESCORE_FROM, rescored
 from ownlm.model.params import DecoderParams, map_leaves
 
 P = TypeVar("P")
@@ -24,8 +24,8 @@ Array = NDArray[np.float32]
 class NativeOps(DecoderOps):
     """See ``Ops``. An encoder's operations compute at once, over NumPy float32 arrays; a decoder's are recorded.
 
-    A ``head`` that is "rescored", where it is large and of 8 bits a weight or more, is read by a 4-bit copy, and the
-    logits that lead are computed again from its own rows; ``Batch.exact`` asks for all of a row's.
+    A ``head`` that is "rescored", where it has ``rescore_from`` weights and 8 bits a weight or more, is read by a 4-bit
+    copy, and the logits that lead are computed again from its own rows; ``Batch.exact`` asks for all of a row's.
 
     Any number of threads may compute at a time. A row's result does not depend on the other rows of its batch, to the
     last bit.
@@ -34,19 +34,23 @@ class NativeOps(DecoderOps):
     name = "native"
 
     def __init__(
-        self, cache_format: Literal["bf16", "f32"] = "bf16", head: Literal["exact", "rescored"] = "exact"
+        self,
+        cache_format: Literal["bf16", "f32"] = "bf16",
+        head: Literal["exact", "rescored"] = "exact",
+        rescore_from: int = RESCORE_FROM,
     ) -> None:
         super().__init__(cache_format)
-        self.head = head
+        self.head, self.rescore_from = head, rescore_from
 
     def prepare(self, params: P) -> P:
         found: Any = params
-        result: Any
-        if self.head == "exact" or not isinstance(found, DecoderParams) or not rescored(found.head):
+        if self.head == "exact" or not isinstance(found, DecoderParams) or not rescored(found.head, self.rescore_from):
             return map_leaves(params, pack)
         prepared = map_leaves(replace(found, head=None), pack)
         tied = found.embed_tokens.table is found.head.matrices[0]
-        result = replace(prepared, head=pack_head(found.head, prepared.embed_tokens if tied else None))
+        result: P = replace(  # type: ignore[assignment]
+            prepared, head=pack_head(found.head, prepared.embed_tokens if tied else None)
+        )
         return result
 
     def embed(self, lookups: Sequence[tuple[Ids, Table]], scale: float = 1.0) -> Any:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ownlm.formats import FORMATS, bfloat16, q8_0
 from ownlm.model.params import LinearWeight
 
-_LARGE = 1 << 24  # weights of a head: below, its 16 MB are read in half a millisecond
+RESCORE_FROM = 1 << 24
+"""Weights of a head that is worth a 4-bit copy; the 16 MB of a smaller one are read in half a millisecond."""
 PANEL = 16
 """Outputs that are packed side by side: rows are padded to a multiple of it, a gate's and an up's each."""
 _NATIVE = {"f32": "f32", "bf16": "bf16", "f16": "bf16", "q8_0": "q8_0", "q4_0": "q4_0"}
@@ -35,8 +36,8 @@ def packed_format(formats: Iterable[str]) -> str:
     return "q8_0" if any(name in FORMATS for name in wanted) else "f32"
 
 
-def rescored(head: LinearWeight) -> bool:
-    """Whether a head is worth a 4-bit copy with exact rescoring: large, and of 8 bits a weight or more.
+def rescored(head: LinearWeight, least: int = RESCORE_FROM) -> bool:
+    """Whether a head is worth a 4-bit copy with exact rescoring: of ``least`` weights, and of 8 bits a weight or more.
 
     Where memory's rate is the limit, as it is for one token after another, a head's bytes are its time: at the shape of
     Qwen2.5-0.5B an 8-bit head is two fifths of a token's bytes.
@@ -44,9 +45,7 @@ def rescored(head: LinearWeight) -> bool:
     matrix = head.matrices[0]
     inputs = columns(matrix.values.shape[1], matrix.format)
     wide = packed_format((matrix.format,)) in ("f32", "bf16", "q8_0")
-    return (
-        wide and len(head.matrices) == 1 and not head.outliers and inputs % 32 == 0 and matrix.rows * inputs >= _LARGE
-    )
+    return wide and len(head.matrices) == 1 and not head.outliers and inputs % 32 == 0 and matrix.rows * inputs >= least
 
 
 def table_format(stored: str) -> str:

@@ -100,7 +100,8 @@ class Candidates : public Step {
     float square = 0.0f;
     for (float s : squares) square += s;
     const float within = *std::max_element(maxima, maxima + stretches_) - kMarginSigmas * std::fabs(h_.scale) * std::sqrt(square);
-    if (stretches_ < kFewestCandidates) return -std::numeric_limits<float>::infinity();
+    // also where x is no number, so that logits which are none come out of the head's own rows
+    if (stretches_ < kFewestCandidates || !std::isfinite(within)) return -std::numeric_limits<float>::infinity();
     std::copy(maxima, maxima + stretches_, sorted);
     std::nth_element(sorted, sorted + kFewestCandidates - 1, sorted + stretches_, std::greater<float>());
     return std::min(within, sorted[kFewestCandidates - 1]);
