@@ -46,3 +46,14 @@ def test_tables_follow_who_comes_and_goes() -> None:
     b.running, a.running = False, True
     assert tables(a, c) == [[10, 15, 12], [30, 31, 32]]
     assert builder.build([]).ids.dtype == np.int32
+
+
+def test_rows_whose_log_probabilities_are_told_are_exact() -> None:
+    a, b = request([60, 61, 62, 63, 64, 65, 66], [5, 2]), request([70, 71, 72, 73, 74], [7, 0])
+    builder = BatchBuilder(4, 2, 8)
+    assert builder.build([Scheduled(a, 6, 1, 0, 0, 1), Scheduled(b, 1, 4, 0, 0, 1)]).exact is None
+    marks = builder.build([Scheduled(a, 6, 1, 0, 0, 1), Scheduled(b, 1, 4, 2, 2, 1)]).exact
+    assert marks is not None and marks.tolist() == [0, 1, 1, 0]  # the prompt's, not the one that is drawn from
+    a.params = SamplingParams(logprobs=0)
+    marks = builder.build([Scheduled(b, 1, 4, 0, 0, 1), Scheduled(a, 4, 3, 0, 0, 2)]).exact
+    assert marks is not None and marks.tolist() == [0, 1, 1]

@@ -20,7 +20,7 @@ from ownlm.model.decoder_weights import decoder_params
 from ownlm.model.footprint import footprint
 from ownlm.model.gguf.export import export
 from ownlm.model.memory import KVShape
-from ownlm.model.ops import load
+from ownlm.model.ops import load, packing
 from ownlm.model.ops.native import NativeOps
 from ownlm.model.params import ExpertsParams
 from ownlm.model.safetensors import write
@@ -46,13 +46,18 @@ def arrays(tree: Any) -> Iterator[Any]:
 
 def held(tree: Any) -> int:
     """Their bytes, of one that is there twice once."""
-    return sum({id(array): int(array.nbytes) for array in arrays(tree)}.values())
+    return sum({_place(array): int(array.nbytes) for array in arrays(tree)}.values())
 
 
-def said_and_held(path: Path, ops: str) -> tuple[int, int]:
+def _place(array: Any) -> int:
+    return int(array.ctypes.data) if isinstance(array, np.ndarray) else id(array)
+
+
+def said_and_held(path: Path, ops: str, head: str = "exact") -> tuple[int, int]:
     found = checkpoint.load(path)
     config = decoder_config(found.config(), path)
-    return footprint(config, found.tensors, ops).weights, held(load(ops).prepare(decoder_params(config, found.tensors)))
+    prepared = load(ops, head=head).prepare(decoder_params(config, found.tensors))
+    return footprint(config, found.tensors, ops, head).weights, held(prepared)
 
 
 @pytest.mark.parametrize("ops", ["native", "torch"])
@@ -60,6 +65,17 @@ def said_and_held(path: Path, ops: str) -> tuple[int, int]:
 def test_every_family(family: str, ops: str) -> None:
     said, there = said_and_held(folder(family), ops)
     assert said == there > 0
+
+
+@pytest.mark.parametrize("family", ["llama3", "gemma2", "gpt2"])  # a head of its own; and tied, with 8 bits or more
+@pytest.mark.parametrize("to", ["f32", "f16", "bf16", "q8_0", "q5_1", "q4_0"])
+def test_a_rescored_head(family: str, to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing.rescored, "__defaults__", (1,))
+    monkeypatch.setattr("ownlm.model.ops.RESCORE_FROM", 1)
+    export(folder(family), tmp_path / "m.gguf", to)
+    said, there = said_and_held(tmp_path / "m.gguf", "native", "rescored")
+    assert said == there
+    assert to == "q4_0" or there != said_and_held(tmp_path / "m.gguf", "native")[1]
 
 
 @pytest.mark.parametrize("ops", ["native", "torch"])

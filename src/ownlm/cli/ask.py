@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ownlm.cli.options import Home, Json, Speculate
+from ownlm.cli.options import ExactHead, Home, Json, Speculate, head_of
 from ownlm.cli.output import note, say, write_json
 from ownlm.cli.progress import indexing_progress, report
 
@@ -51,6 +51,7 @@ def ask(
     ] = "OPENAI_API_KEY",
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest answer that a model may write.")] = 400,
     speculate: Speculate = "lookup",
+    exact_head: ExactHead = False,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -62,7 +63,7 @@ def ask(
     """
     from ownlm.rag.library import Library
 
-    writer = _writer(mode, model, backend, base_url, api_key_env, speculate)
+    writer = _writer(mode, model, backend, base_url, api_key_env, {"speculate": speculate, "head": head_of(exact_head)})
 
     with Library.open(home) as library:
         scope = None
@@ -86,7 +87,7 @@ def ask(
 
 
 def _writer(
-    mode: str | None, model: str | None, backend: str, base_url: str | None, api_key_env: str, speculate: str
+    mode: str | None, model: str | None, backend: str, base_url: str | None, api_key_env: str, settings: dict[str, Any]
 ) -> Callable[[], Generator] | None:
     """What makes the generator, once it is needed; None for extract mode. Raises InvalidSetting."""
     from ownlm.cli.starter import or_starter
@@ -102,7 +103,7 @@ def _writer(
     if backend == "local":
         if base_url is not None:
             raise InvalidSetting("--base-url", base_url, "it belongs to --backend openai")
-        return partial(_local, or_starter(model), speculate) if model is not None or mode == "generate" else None
+        return partial(_local, or_starter(model), settings) if model is not None or mode == "generate" else None
     if base_url is None:
         raise InvalidSetting("--backend", backend, "say where the server is, with --base-url")
     if model is None:
@@ -112,12 +113,12 @@ def _writer(
     return partial(OpenAIGenerator, base_url, model, api_key_env=api_key_env)
 
 
-def _local(model: str, speculate: str) -> Generator:
+def _local(model: str, settings: dict[str, Any]) -> Generator:
     from ownlm.cli.starter import remark
     from ownlm.engine.llm import LLM
     from ownlm.rag.generate.generator import LocalGenerator
 
-    llm = LLM(model, speculate=speculate)
+    llm = LLM(model, **settings)
     for text in (*llm.notes, remark(model)):
         if text is not None:
             note(f"note: {text}")

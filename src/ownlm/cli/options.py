@@ -19,3 +19,15 @@ Speculate = Annotated[
         help="Compute tokens ahead that the text so far suggests: the same answers, quotations come faster.",
     ),
 ]  # fmt: skip
+ExactHead = Annotated[
+    bool,
+    typer.Option(
+        "--exact-head",
+        help="Read a large head whole, not by a 4-bit copy whose leading logits are computed again.",
+    ),
+]
+
+
+def head_of(exact: bool) -> str:
+    """The setting ``head`` of ``LLM``, of ``--exact-head``."""
+    return "exact" if exact else "rescored"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ownlm.engine.request import Request
 from ownlm.engine.scheduler import Scheduled
@@ -32,6 +33,7 @@ class BatchBuilder:
         positions: list[int] = []
         slots: list[int] = []
         rows: list[int] = []
+        told: list[slice] = []  # of rows: log probabilities of these are told, so every logit counts
         offsets, lengths, tables = [0], [], []
         begin = longest = 0
         for request, start, count, first_score, scores, samples in entries:
@@ -52,9 +54,12 @@ class BatchBuilder:
                     first = blocks[at] * size - at * size
                     slots += range(first + max(start, at * size), first + min(end, (at + 1) * size))
             if scores:
+                told.append(slice(len(rows), len(rows) + scores))
                 rows += range(begin + first_score - start, begin + first_score - start + scores)
             begin += count
             if samples:
+                if request.params.logprobs is not None:
+                    told.append(slice(len(rows), len(rows) + samples))
                 rows += range(begin - samples, begin)
             offsets.append(begin)
             lengths.append(end)
@@ -77,6 +82,7 @@ class BatchBuilder:
             cu_seqlens=starts,
             rows=wanted,
             block_tables=self._table(tables, longest),
+            exact=_marked(told, len(rows)) if told else None,
         )
 
     def _table(self, rows: list[int], longest: int) -> Int32:
@@ -104,3 +110,10 @@ class BatchBuilder:
                 del self._holders[row]
                 request.row = -1
                 self._rows.append(row)
+
+
+def _marked(told: Sequence[slice], count: int) -> NDArray[np.uint8]:
+    marks = np.zeros(count, np.uint8)
+    for rows in told:
+        marks[rows] = 1
+    return marks

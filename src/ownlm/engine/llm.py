@@ -60,6 +60,7 @@ class LLM:
         max_running: int = 64,
         max_waiting: int = 1024,
         speculate: str = "lookup",
+        head: str = "rescored",
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         """Load a folder, a GGUF file, a name that ``ownlm list`` shows, or a Hub id, which is pulled if it is not here.
@@ -68,6 +69,8 @@ class LLM:
         many tokens, of all requests and of prompts that may come again. ``ops``: the side that computes.
         ``max_running`` requests share a step, ``max_waiting`` more may wait. ``speculate``: "lookup" computes tokens
         ahead that the text so far suggests, "off" does not; answers are the same, quotations come faster.
+        ``head``: "rescored" reads a large head of 8 bits or more by a 4-bit copy and computes the logits that lead
+        again with the head's own rows, "exact" reads it whole; where log probabilities are asked for, it is exact.
 
         Raises NotFound, CorruptModel, UnsupportedModel, or InvalidSetting if it does not fit into memory, with the
         numbers, before any weights are read.
@@ -78,7 +81,7 @@ class LLM:
             if type(value) is not int or value < least:
                 raise InvalidSetting(name, value, f"give a number of requests, {least} or more")
         check_speculate(speculate)
-        loaded = load(model, context=context, cache_tokens=cache_tokens, ops=ops, on_progress=on_progress)
+        loaded = load(model, context=context, cache_tokens=cache_tokens, head=head, ops=ops, on_progress=on_progress)
         self._begin(loaded, max_running, max_waiting, speculate)
 
     @classmethod

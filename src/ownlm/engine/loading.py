@@ -39,19 +39,20 @@ def load(
     context: int | None,
     cache_tokens: int | None,
     ops: str,
+    head: str = "exact",
     on_progress: Callable[[Progress], None] | None,
 ) -> Loaded:
     """See ``LLM.__init__``."""
     _check_count("context", context)
     _check_count("cache_tokens", cache_tokens)
-    side = sides.load(ops)
+    side = sides.load(ops, head=head)
     path = _found(model, on_progress)
     raw = checkpoint.raw_config(path)
     if raw.get("model_type") == "bert":
         raise UnsupportedModel(f"{path} is an encoder, which writes nothing: ownlm.Embedder loads it")
     files = checkpoint.load(path, verify=False)
     config = decoder_config(raw, path)
-    taken = footprint(config, files.tensors, ops)
+    taken = footprint(config, files.tensors, ops, head)
     room = _Room(str(model), config, taken.weights, memory.RESERVE + taken.more, memory.VALUE_BYTES[ops])
     tokens, length, notes = room.plan(context, cache_tokens)
     tokenizer = files.load_tokenizer(path)

@@ -31,8 +31,11 @@ class Footprint:
     more: int
 
 
-def footprint(config: DecoderConfig, tensors: Mapping[str, Tensor], ops: str) -> Footprint:
-    """Of the side called ``ops``. No byte of a matrix is read. Raises what ``decoder_params`` raises."""
+def footprint(config: DecoderConfig, tensors: Mapping[str, Tensor], ops: str, head: str = "exact") -> Footprint:
+    """Of the side called ``ops``, with its ``head`` (see ``ops.load``). No byte of a matrix is read.
+
+    Raises what ``decoder_params`` raises.
+    """
     found: list[tuple[int, int]] = []
     count = _native if ops == "native" else _torch
 
@@ -43,6 +46,9 @@ def footprint(config: DecoderConfig, tensors: Mapping[str, Tensor], ops: str) ->
     params = decoder_params(config, _hollow(tensors))
     if ops != "native" and config.tie_word_embeddings:
         params = dataclasses.replace(params, head=None)  # is the table of embeddings
+    if ops == "native" and head == "rescored" and packing.rescored(params.head):
+        found.append(_rescored(params.head.matrices[0], params.embed_tokens.table))
+        params = dataclasses.replace(params, head=None)
     map_leaves(params, pack)
     return Footprint(sum(stays for stays, _ in found), max((more for _, more in found), default=0))
 
@@ -109,6 +115,16 @@ def _native(leaf: Leaf) -> tuple[int, int]:
         if matrix.format != wanted
     )
     return packed + biases, converted
+
+
+def _rescored(head: Matrix, table: Matrix) -> tuple[int, int]:
+    """The 4-bit copy, and the rows, unless those are the table's."""
+    columns, wanted = _columns(head), packing.packed_format((head.format,))
+    copy = packing.packed_bytes("q4_0", head.rows, columns) + 4 * columns
+    if head is table and packing.table_format(table.format) == wanted:
+        return copy, 0
+    rows = packing.stored_bytes(wanted, head.rows, columns)
+    return copy + rows, 0 if head.format == wanted else 4 * head.rows * columns
 
 
 def _parts(leaf: EmbeddingWeight | LinearWeight | GluWeight) -> tuple[tuple[Matrix, ...], int]:

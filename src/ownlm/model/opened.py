@@ -111,11 +111,14 @@ def windows(ids: Sequence[int], length: int) -> list[Ids]:
     return [np.array(ids[start : start + length + 1], np.int32) for start in range(0, len(ids) - 1, length)]
 
 
-def open_to_read(path: Path, found: Checkpoint, ops: str) -> OpenDecoder:
-    """The decoder of a checkpoint with room for one window. Raises as its config and its weights do."""
+def open_to_read(path: Path, found: Checkpoint, ops: str, head: str = "exact") -> OpenDecoder:
+    """The decoder of a checkpoint with room for one window; a ``head`` that is "rescored" is so whatever its size.
+
+    Raises as its config and its weights do.
+    """
     config = decoder_config(found.config(), path, WINDOW)
     params = decoder_params(config, found.tensors)
-    return OpenDecoder(sides.load(ops), config, params, blocks=_blocks(config))
+    return OpenDecoder(sides.load(ops, head=head, rescore_from=1), config, params, blocks=_blocks(config))
 
 
 def check_memory(models: Sequence[tuple[Path, Checkpoint, str]]) -> None:

@@ -78,7 +78,7 @@ def pack_head(leaf: LinearWeight, table: Table | None = None) -> Head:
     (matrix,) = leaf.matrices
     wanted = packed_format((matrix.format,))
     rows = table.values if table is not None and table.format == wanted else _as(matrix, wanted)
-    data = rows.reshape(matrix.rows, -1).view(np.uint8)
+    data = rows.view(np.uint8)
     copy, spread = native.coarse(data, wanted, columns(matrix.values.shape[1], matrix.format))
     bias = np.ascontiguousarray(np.concatenate(leaf.biases), np.float32) if leaf.biases else None
     return Head(plan.Head(copy=copy, rows=data, format=wanted, spread=spread), bias)
