@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ownlm.engine.request import Request
-from ownlm.engine.scheduler import Scheduled
+from ownlm.engine.cached_text import CachedText
 from ownlm.model.batch import Batch, Int32
+
+Entry = tuple[CachedText, int, int, int, int, int]
+"""As ``Scheduled``: text, start, size, first_score, scores, samples."""
 
 
 class BatchBuilder:
@@ -24,9 +26,9 @@ class BatchBuilder:
         self._tables = np.zeros((max_running, max_blocks), np.int32)
         self._rows = list(range(max_running - 1, -1, -1))
         self._numbers = np.arange(max_running + 1, dtype=np.int32)
-        self._holders: dict[int, Request] = {}
+        self._holders: dict[int, CachedText] = {}
 
-    def build(self, entries: Sequence[Scheduled]) -> Batch:
+    def build(self, entries: Sequence[Entry]) -> Batch:
         """Rows of logits: of each entry in turn, first those that score the prompt, then those it samples from."""
         size = self._size
         ids: list[int] = []
@@ -90,7 +92,7 @@ class BatchBuilder:
             return self._tables[rows[0] : rows[0] + 1, :longest]
         return np.ascontiguousarray(self._tables[rows, :longest])
 
-    def _sync(self, request: Request) -> None:
+    def _sync(self, request: CachedText) -> None:
         """Bring a request's row up to date; give it one if it has none."""
         table = request.table
         if request.row < 0:

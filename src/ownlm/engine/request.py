@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ownlm.engine.block_table import BlockTable, Owner
+from ownlm.engine.block_table import Owner
+from ownlm.engine.cached_text import CachedText
 from ownlm.engine.prefix_cache import Reuse
 
 if TYPE_CHECKING:
     from ownlm.engine.handle import Outbox
     from ownlm.engine.sampler import RequestSampling
     from ownlm.engine.sampling_params import SamplingParams
-    from ownlm.engine.speculate import Speculation
+    from ownlm.engine.speculation import Speculation
 
 FinishReason = Literal["stop", "length", "cancelled"]
 Logprob = tuple[float, list[tuple[int, float]]]
@@ -29,24 +30,16 @@ class TokenOut(NamedTuple):
     cached_tokens: int
 
 
-class Request:
+class Request(CachedText):
     """Known tokens (the prompt, then what was generated), and how many of them the cache holds (``computed``).
 
     There are no phases: a request whose prompt is not computed yet and one that misses its last token alone differ in
     the size of ``missing``, and in nothing else.
-
-        tokens     p p p p p p p p g g g
-        computed   ----------^
-        missing               m m m m m m
-        drafted                           d d d
-
-    ``drafted`` are tokens that may come next: computed with those that are missing, known only if they then come.
     """
 
     __slots__ = (
-        "accepted", "admitted", "arrival", "cached_tokens", "computed", "done", "drafted", "followers", "leader",
-        "limit", "on_disk", "outbox", "params", "priority", "prompt_length", "prompt_logprobs", "rejected",
-        "request_id", "reuse", "row", "running", "sampling", "score_top", "speculation", "table", "tokens",
+        "admitted", "arrival", "cached_tokens", "done", "followers", "leader", "limit", "on_disk", "outbox", "params",
+        "priority", "prompt_length", "prompt_logprobs", "request_id", "reuse", "sampling", "score_top", "speculation",
     )  # fmt: skip
 
     def __init__(
@@ -61,53 +54,25 @@ class Request:
         priority: int = 0,
         owners: Iterable[Owner] = (),
     ) -> None:
+        super().__init__(prompt_ids, owners)
         self.request_id = request_id
         self.params = params
         self.sampling = sampling
         self.outbox = outbox
         self.priority = priority
         self.arrival = request_id
-        self.tokens = list(prompt_ids)
         self.prompt_length = len(self.tokens)
         self.limit = limit  # at most so many tokens, prompt and answer
-        self.computed = 0
-        self.drafted: list[int] = []
-        self.accepted = 0  # drafts that came
-        self.rejected = 0  # and that did not
         self.speculation: Speculation | None = None
         self.cached_tokens = 0  # of the prompt, found in the cache when it first ran
         self.on_disk = range(0)  # those of its tokens that were read from disk
         self.reuse = Reuse()  # final when it first runs
         self.admitted = False  # it has run before
-        self.table = BlockTable(owners)
-        self.row = -1  # of the batch builder's tables
-        self.running = False
         self.done = False
         self.followers: list[Request] = []  # other answers to the same prompt: they fork when it is computed
         self.leader: Request | None = None  # whose follower this is, until it forks
         self.score_top: int | None = params.prompt_logprobs  # how many likeliest tokens to keep for each prompt token
         self.prompt_logprobs: list[Logprob | None] = [None]  # of tokens 0, 1, ...: nothing predicts the first
-
-    @property
-    def missing(self) -> int:
-        """Known tokens that the cache does not hold."""
-        return len(self.tokens) - self.computed
-
-    def take(self, token: int) -> None:
-        """One more token is known. If it is the first draft, it is computed already."""
-        self.tokens.append(token)
-        if self.drafted:
-            if self.drafted[0] == token:
-                del self.drafted[0]
-                self.accepted += 1
-                self.computed += 1
-            else:
-                self.drop_drafts()
-
-    def drop_drafts(self) -> None:
-        """They did not come."""
-        self.rejected += len(self.drafted)
-        self.drafted.clear()
 
     @property
     def scoring(self) -> bool:

@@ -7,95 +7,117 @@ and rules, so an answer is the same with drafts and without; only how many token
     drafted          d d d d
     sampled          s s s y  the first three stand (s = d), y is the next token, the fifth row is forgotten
 
-A row more costs time (``StepCosts``), and a draft stands with some probability (``Acceptance``): as many are drafted
+A row more costs time (``StepCosts``), and a draft stands with some probability (``Speculation``): as many are drafted
 as bring the most tokens a second, often none.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ownlm.engine.acceptance import Acceptance
-from ownlm.engine.lookup import PromptLookup
+from ownlm.engine.draft_model import DraftModel
 from ownlm.engine.request import Request
+from ownlm.engine.runner import Runner
+from ownlm.engine.speculation import Speculation
 from ownlm.engine.step_costs import StepCosts
 from ownlm.errors import InvalidSetting
 
+_log = logging.getLogger(__name__)
 SPECULATE = ("lookup", "off")
 MOST_DRAFTED = 31  # of one request a step
 MOST_REQUESTS = 8  # that are answered at a time: with more, a step has work enough for the processor
-_UNLIKELY = 0.02
 _GAIN = 1.02  # tokens a second against none drafted; below this it is not worth the trouble
 
 
-class Speculation:
-    """What is kept of one request: where its text went on before, and how good such guesses were."""
+class Offer(NamedTuple):
+    """A draft that could be made: how likely it stands, what it costs beside its row (in steps of one row), whose."""
 
-    __slots__ = ("acceptance", "lookup")
-
-    def __init__(self, tokens: Sequence[int], shared: Acceptance) -> None:
-        self.lookup = PromptLookup(tokens)
-        self.acceptance = Acceptance(shared)
-
-    def follow(self) -> None:
-        """Take in what was generated since."""
-        for length, hit in self.lookup.follow():
-            self.acceptance.note(length, hit)
-
-    def chances(self, most: int) -> list[float]:
-        """For the first draft, the second, ...: how likely it stands, which takes that all before it do."""
-        if self.lookup.at < 0:
-            return []
-        found, chance, length = [], 1.0, self.lookup.length
-        for _ in range(most):
-            chance *= self.acceptance.of(length)
-            if chance < _UNLIKELY:
-                break
-            found.append(chance)
-            length += 1
-        return found
+    chance: float
+    cost: float
+    request: Request
 
 
 class Speculator:
-    """Drafts for the requests of one engine. For its thread alone."""
+    """Drafts for the requests of one engine, from their own text (``lookup``) and by a small ``model``.
 
-    def __init__(self, costs: StepCosts | None = None) -> None:
+    For the engine's thread alone, but for ``purge``.
+    """
+
+    def __init__(self, costs: StepCosts | None = None, *, lookup: bool = True, model: DraftModel | None = None) -> None:
         self.costs = costs or StepCosts()
         self._acceptance = Acceptance()
+        self._lookup = lookup
+        self._model = model
 
     def draft(self, running: Sequence[Request]) -> None:
-        """Give those requests drafts that gain by them, and take the others' away."""
-        if len(running) > MOST_REQUESTS:
-            return
-        chances: list[tuple[float, int, Request]] = []  # less than 0, so that the likeliest are first in order
+        """Give those requests drafts that gain by them."""
+        if len(running) > MOST_REQUESTS or any(len(each.tokens) == each.prompt_length for each in running):
+            return  # a step full of answers, or of a prompt
+        offers: list[Offer] = []
         for request in running:
-            if len(request.tokens) == request.prompt_length:
-                return  # a prompt is being computed: the step is full
+            request.drafted.clear()
             if request.speculation is None:
-                request.speculation = Speculation(request.tokens, self._acceptance)
-            request.speculation.follow()
-            most = min(MOST_DRAFTED, request.limit - len(request.tokens) - 1)
-            chances += [(-chance, at, request) for at, chance in enumerate(request.speculation.chances(most))]
-        if not chances:
-            return
+                request.speculation = Speculation(request, self._acceptance)
+            request.speculation.follow(request)
+            offers += self._offers(request, request.speculation, len(running))
         if len(running) > 1:
-            chances.sort(key=_likeliest)
-        worth = self._worth(len(running), [-chance for chance, _, _ in chances])
-        for request, count in Counter([request for _, _, request in chances[:worth]]).items():
-            assert request.speculation is not None
-            request.drafted = request.speculation.lookup.guess(count)
+            offers.sort(key=_likeliest, reverse=True)
+        if offers or self._model is not None:
+            self._make(running, offers[: self._worth(len(running), offers)[1]])
 
-    def _worth(self, rows: int, chances: Sequence[float]) -> int:
-        """How many of these further rows, the likeliest first, bring the most tokens a second."""
-        of, tokens = self.costs.of, float(rows)
+    def purge(self, tag: str) -> None:
+        """Keep nothing that was computed from text of ``tag``. From any thread."""
+        if self._model is not None:
+            self._model.purge(tag)
+
+    def _offers(self, request: Request, known: Speculation, rows: int) -> list[Offer]:
+        """What could be drafted, from the source that promises more."""
+        most = min(MOST_DRAFTED, request.limit - len(request.tokens) - 1)
+        found = [Offer(chance, 0.0, request) for chance in known.by_lookup(most)] if self._lookup else []
+        if self._model is None:
+            return found
+        cost = self._model.seconds / self.costs.seconds if self.costs.seconds else 0.5
+        others = [Offer(chance, max(cost, 1e-3), request) for chance in known.by_model(most)]
+        return max(found, others, key=lambda offers: self._worth(rows, offers)[0])
+
+    def _worth(self, rows: int, offers: Sequence[Offer]) -> tuple[float, int]:
+        """How many of these drafts, the first ones, bring the most tokens a second, and how many tokens that are."""
+        of, tokens, extra = self.costs.of, float(rows), 0.0
         best, count = _GAIN * tokens / of(rows), 0
-        for more, chance in enumerate(chances, 1):
+        for more, (chance, cost, _) in enumerate(offers, 1):
             tokens += chance
-            rate = tokens / of(rows + more)
+            extra += cost
+            rate = tokens / (of(rows + more) + extra)
             if rate > best:
                 best, count = rate, more
-        return count
+        return best, count
+
+    def _make(self, running: Sequence[Request], chosen: Sequence[Offer]) -> None:
+        """Draft what was chosen."""
+        wishes: list[tuple[Request, int]] = []
+        for request in running:
+            costs = [cost for _, cost, whose in chosen if whose is request]
+            assert request.speculation is not None
+            if costs and not costs[0]:
+                request.drafted = request.speculation.lookup.guess(len(costs))
+            elif self._model is not None and (count := request.speculation.asked(request, len(costs))):
+                wishes.append((request, min(count, request.limit - len(request.tokens) - 1)))
+        if self._model is not None:
+            self._ask(self._model, running, [wish for wish in wishes if wish[1] > 0])
+
+    def _ask(self, model: DraftModel, running: Sequence[Request], wishes: Sequence[tuple[Request, int]]) -> None:
+        """Let the model draft. One that fails is asked no more: answers do not depend on it."""
+        try:
+            model.retain(running)
+            model.draft(wishes)
+        except Exception:
+            _log.exception("the model that drafts failed; it is not asked any more")
+            self._model = None
+            for request, _ in wishes:
+                request.drafted.clear()
 
 
 def check_speculate(speculate: str) -> None:
@@ -104,11 +126,14 @@ def check_speculate(speculate: str) -> None:
         raise InvalidSetting("speculate", speculate, f"give one of {', '.join(SPECULATE)}")
 
 
-def speculator(speculate: str) -> Speculator | None:
-    """What drafts for an engine, by the setting's value. Raises InvalidSetting."""
+def speculator(speculate: str, runner: Runner | None = None, vocab_size: int = 0) -> Speculator | None:
+    """What drafts for an engine whose model has ``vocab_size`` tokens: lookup by the setting's value, and the small
+    model that ``runner`` runs. Raises InvalidSetting."""
     check_speculate(speculate)
+    if runner is not None:
+        return Speculator(lookup=speculate == "lookup", model=DraftModel(runner, vocab_size, MOST_REQUESTS))
     return Speculator() if speculate == "lookup" else None
 
 
-def _likeliest(draft: tuple[float, int, Request]) -> float:
-    return draft[0]
+def _likeliest(offer: Offer) -> float:
+    return offer.chance

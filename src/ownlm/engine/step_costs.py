@@ -26,6 +26,11 @@ class StepCosts:
         self._one = 0.0  # seconds of a step of one row
         self._fill()
 
+    @property
+    def seconds(self) -> float:
+        """Of a step of one row; 0 until there was a step."""
+        return self._one
+
     def of(self, rows: int) -> float:
         """The cost of so many rows, in steps of one row."""
         return self._table[rows] if rows < len(self._table) else self._costs[-1] * rows / WIDTHS[-1]
