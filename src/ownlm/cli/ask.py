@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ownlm.cli.options import ExactHead, Home, Json, Speculate, head_of
+from ownlm.cli.options import Draft, ExactHead, Home, Json, Speculate, head_of
 from ownlm.cli.output import note, say, write_json
 from ownlm.cli.progress import indexing_progress, report
 
@@ -51,6 +51,7 @@ def ask(
     ] = "OPENAI_API_KEY",
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest answer that a model may write.")] = 400,
     speculate: Speculate = "lookup",
+    draft: Draft = None,
     exact_head: ExactHead = False,
     home: Home = None,
     json: Json = False,
@@ -63,7 +64,14 @@ def ask(
     """
     from ownlm.rag.library import Library
 
-    writer = _writer(mode, model, backend, base_url, api_key_env, {"speculate": speculate, "head": head_of(exact_head)})
+    writer = _writer(
+        mode,
+        model,
+        backend,
+        base_url,
+        api_key_env,
+        {"speculate": speculate, "draft": draft, "head": head_of(exact_head)},
+    )
 
     with Library.open(home) as library:
         scope = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ownlm.cli.options import ExactHead, Speculate, head_of
+from ownlm.cli.options import Draft, ExactHead, Speculate, head_of
 from ownlm.cli.output import note
 
 Sampling = "Sampling; by default as the model's files say"
@@ -47,6 +47,7 @@ def chat(
         int | None, typer.Option(help="Tokens of the whole conversation.", show_default="the model's own")
     ] = None,
     speculate: Speculate = "lookup",
+    draft: Draft = None,
     exact_head: ExactHead = False,
     ops: Annotated[str, typer.Option(help="What computes: native, or torch.", hidden=True)] = "native",
 ) -> None:
@@ -66,7 +67,15 @@ def chat(
     }  # fmt: skip
     settings = {name: value for name, value in given.items() if value is not None}
     with pull_progress() as progress:
-        llm = LLM(model, context=context, ops=ops, speculate=speculate, head=head_of(exact_head), on_progress=progress)
+        llm = LLM(
+            model,
+            context=context,
+            ops=ops,
+            speculate=speculate,
+            draft=draft,
+            head=head_of(exact_head),
+            on_progress=progress,
+        )
     with llm:
         llm.params(**settings)  # a bad one is told before the first message
         for told in (*llm.notes, remark(model)):

@@ -19,6 +19,10 @@ Speculate = Annotated[
         help="Compute tokens ahead that the text so far suggests: the same answers, quotations come faster.",
     ),
 ]  # fmt: skip
+Draft = Annotated[
+    str | None,
+    typer.Option("--draft", help="A small model of the same vocabulary that guesses ahead.", metavar="MODEL"),
+]
 ExactHead = Annotated[
     bool,
     typer.Option(

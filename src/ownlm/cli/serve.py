@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ownlm.cli.options import ExactHead, Speculate, head_of
+from ownlm.cli.options import Draft, ExactHead, Speculate, head_of
 from ownlm.cli.output import note, say
 from ownlm.cli.serving import AllowHost, ApiKey, Host, Port
 
@@ -42,6 +42,7 @@ def serve(
         str | None, typer.Option(help="Id under which clients ask for the model.", show_default="the model's own name")
     ] = None,
     speculate: Speculate = "lookup",
+    draft: Draft = None,
     exact_head: ExactHead = False,
     max_running: Annotated[int, typer.Option(help="Requests that are computed together.")] = 64,
     max_waiting: Annotated[int, typer.Option(help="Requests that may wait; the next are told to come back.")] = 1024,
@@ -68,7 +69,7 @@ def serve(
         with pull_progress() as progress:
             llm = LLM(
                 model, context=context, cache_tokens=cache_tokens, max_running=max_running, max_waiting=max_waiting,
-                speculate=speculate, head=head_of(exact_head), on_progress=progress,
+                speculate=speculate, draft=draft, head=head_of(exact_head), on_progress=progress,
             )  # fmt: skip
         _serve(llm, name or llm.name, settings, listener)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ownlm.cli.options import ExactHead, Home, Speculate, head_of
+from ownlm.cli.options import Draft, ExactHead, Home, Speculate, head_of
 from ownlm.cli.output import note, say
 from ownlm.cli.progress import indexing_progress, report
 from ownlm.cli.serving import AllowHost, ApiKey, Host, Port
@@ -28,6 +28,7 @@ def up(
     api_key: ApiKey = None,
     allow_host: AllowHost = None,
     speculate: Speculate = "lookup",
+    draft: Draft = None,
     exact_head: ExactHead = False,
     home: Home = None,
 ) -> None:
@@ -44,7 +45,7 @@ def up(
         if model is not None:
             from ownlm.engine.llm import LLM
 
-            llm = open_.enter_context(LLM(model, speculate=speculate, head=head_of(exact_head)))
+            llm = open_.enter_context(LLM(model, speculate=speculate, draft=draft, head=head_of(exact_head)))
             for text in llm.notes:
                 note(f"note: {text}")
         if docs:

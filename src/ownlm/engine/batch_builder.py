@@ -60,7 +60,7 @@ class BatchBuilder:
                 rows += range(begin + first_score - start, begin + first_score - start + scores)
             begin += count
             if samples:
-                if request.params.logprobs is not None:
+                if request.exact:
                     told.append(slice(len(rows), len(rows) + samples))
                 rows += range(begin - samples, begin)
             offsets.append(begin)

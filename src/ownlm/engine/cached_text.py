@@ -18,7 +18,7 @@ class CachedText:
     ``drafted`` are tokens that may come next: computed with those that are missing, known only if they then come.
     """
 
-    __slots__ = ("accepted", "computed", "drafted", "rejected", "row", "running", "table", "tokens")
+    __slots__ = ("accepted", "computed", "drafted", "exact", "rejected", "row", "running", "table", "tokens")
 
     def __init__(self, tokens: Sequence[int], owners: Iterable[Owner] = ()) -> None:
         self.tokens = list(tokens)
@@ -27,6 +27,7 @@ class CachedText:
         self.accepted = 0  # drafts that came
         self.rejected = 0  # and that did not
         self.table = BlockTable(owners)
+        self.exact = False  # every logit of it counts, not the leading ones alone
         self.row = -1  # of the batch builder's tables
         self.running = False
 

@@ -75,6 +75,7 @@ class Engine:
         self._stepper = Stepper(
             runner, self._scheduler, builder, sampler or Sampler(), self._counters, self._lock, self._keeper, speculator
         )
+        self._speculator = speculator
         self._copying = False  # blocks wait to be copied for the store
         self._closed = False
         self._arrived = 0
@@ -127,6 +128,7 @@ class Engine:
                 )
                 group.append(request)
             _score_once(group)
+            group[0].exact = any(each.exact for each in group)  # all begin with its row
             self._counters.submitted += len(group)
             self._scheduler.add(group[0], group[1:])
             self._keeper.arrived(group[0])
@@ -143,6 +145,8 @@ class Engine:
         Requests that are being answered go on, and leave nothing behind. On disk the tag is dead for ever: text that
         comes again needs a new one to be kept there.
         """
+        if self._speculator is not None:
+            self._speculator.purge(tag)
         return self._keeper.purge(tag)
 
     @property

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from ownlm.engine.block_table import Owner
+from ownlm.engine.draft_loading import load_draft
 from ownlm.engine.engine import Engine
 from ownlm.engine.generation import Generation, Output
 from ownlm.engine.grammar import CompiledGrammar, Grammar
@@ -60,6 +61,7 @@ class LLM:
         max_running: int = 64,
         max_waiting: int = 1024,
         speculate: str = "lookup",
+        draft: str | Path | None = None,
         head: str = "rescored",
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -69,6 +71,7 @@ class LLM:
         many tokens, of all requests and of prompts that may come again. ``ops``: the side that computes.
         ``max_running`` requests share a step, ``max_waiting`` more may wait. ``speculate``: "lookup" computes tokens
         ahead that the text so far suggests, "off" does not; answers are the same, quotations come faster.
+        ``draft``: a small model of the same vocabulary that guesses where the text does not.
         ``head``: "rescored" reads a large head of 8 bits or more by a 4-bit copy and computes the logits that lead
         again with the head's own rows, "exact" reads it whole; where log probabilities are asked for, it is exact.
 
@@ -82,16 +85,25 @@ class LLM:
                 raise InvalidSetting(name, value, f"give a number of requests, {least} or more")
         check_speculate(speculate)
         loaded = load(model, context=context, cache_tokens=cache_tokens, head=head, ops=ops, on_progress=on_progress)
-        self._begin(loaded, max_running, max_waiting, speculate)
+        drafting = None if draft is None else load_draft(draft, loaded, ops=ops, on_progress=on_progress)
+        self._begin(loaded, max_running, max_waiting, speculate, drafting)
 
     @classmethod
-    def of(cls, loaded: Loaded, *, max_running: int = 64, max_waiting: int = 1024, speculate: str = "lookup") -> Self:
+    def of(
+        cls,
+        loaded: Loaded,
+        *,
+        max_running: int = 64,
+        max_waiting: int = 1024,
+        speculate: str = "lookup",
+        draft: Loaded | None = None,
+    ) -> Self:
         """One of parts at hand, such as a fake runner."""
         found = cls.__new__(cls)
-        found._begin(loaded, max_running, max_waiting, speculate)
+        found._begin(loaded, max_running, max_waiting, speculate, draft)
         return found
 
-    def _begin(self, loaded: Loaded, max_running: int, max_waiting: int, speculate: str) -> None:
+    def _begin(self, loaded: Loaded, max_running: int, max_waiting: int, speculate: str, draft: Loaded | None) -> None:
         self.name, self.path = loaded.name, loaded.path
         self._fingerprint = loaded.fingerprint
         self.tokenizer, self.chat_template = loaded.tokenizer, loaded.chat_template
@@ -102,7 +114,7 @@ class LLM:
             eos_ids=loaded.tokenizer.eos_ids,
             max_running=max_running,
             max_waiting=max_waiting,
-            speculator=speculator(speculate),
+            speculator=speculator(speculate, None if draft is None else draft.runner, self.vocab_size),
         )
         self.context = self.engine.context
         self._lock = threading.Lock()

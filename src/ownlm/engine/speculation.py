@@ -31,7 +31,7 @@ class Speculation:
             self._acceptance.note(length, hit)
         if self._asked:
             stood, fell = request.accepted - self._before[0], request.rejected - self._before[1]
-            for hit in [1] * stood + [0] * (fell > 0):
+            for hit in [True] * stood + [False] * (fell > 0):
                 self._by_model += _RATE * (hit - self._by_model)
             self._asked = 0
 
