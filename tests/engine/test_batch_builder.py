@@ -54,6 +54,6 @@ def test_rows_whose_log_probabilities_are_told_are_exact() -> None:
     assert builder.build([Scheduled(a, 6, 1, 0, 0, 1), Scheduled(b, 1, 4, 0, 0, 1)]).exact is None
     marks = builder.build([Scheduled(a, 6, 1, 0, 0, 1), Scheduled(b, 1, 4, 2, 2, 1)]).exact
     assert marks is not None and marks.tolist() == [0, 1, 1, 0]  # the prompt's, not the one that is drawn from
-    a.params = SamplingParams(logprobs=0)
+    a.exact = True
     marks = builder.build([Scheduled(b, 1, 4, 0, 0, 1), Scheduled(a, 4, 3, 0, 0, 2)]).exact
     assert marks is not None and marks.tolist() == [0, 1, 1]

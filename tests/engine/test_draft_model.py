@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -136,9 +135,8 @@ def test_a_model_beside_another(tmp_path: Path) -> None:
     large = write_tiny_llm(tmp_path / "large", seed=1)
     small = write_tiny_llm(tmp_path / "small", seed=1, num_hidden_layers=1)
     other = write_tiny_llm(tmp_path / "other")
-    entries = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
-    entries["added_tokens"][0]["content"] = "<|another|>"
-    (other / "tokenizer.json").write_text(json.dumps(entries), encoding="utf-8")
+    words = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(words.replace("<|im_start|>", "<|another|>"), encoding="utf-8")
     asked = [{"role": "user", "content": "What does a lost key cost?"}]
     settings = {"temperature": 0.7, "seed": 3, "max_tokens": 40, "ignore_eos": True}
     with LLM(large, speculate="off") as plain, LLM(large, speculate="off", draft=large) as drafted:
