@@ -3,7 +3,7 @@
     python build_onnxruntime.py SHAPE FOLDER      # a Python with onnxruntime-genai, torch, transformers, onnx-ir
 
 Two graphs over the same weights: ``model.onnx`` gives the last token's logits, as generating needs; ``all/model.onnx``
-gives all tokens', as verifying drafts needs. Layers of the 7B shape share one layer's weights (113 MB at 4 bits, which
+gives all tokens', as checking drafts needs. Layers of the 7B shape share one layer's weights (113 MB at 4 bits, which
 no cache holds): its builder wants the whole model in float32 in memory, 27 GB.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -30,7 +31,7 @@ from shapes import SHAPES, Shape
 TEMPLATE = 2  # layers that are built of a model whose further layers repeat the last of them
 
 
-def build(shape: Shape, to: Path, *, last_only: bool) -> None:
+def build(shape: Shape, to: Path) -> None:
     """Run the builder on a model in memory."""
     builder = importlib.import_module("builder")
     shared = not shape.tied
@@ -41,12 +42,28 @@ def build(shape: Shape, to: Path, *, last_only: bool) -> None:
         transformers.AutoModelForCausalLM.from_pretrained = lambda *args, **named: made
         options = [
             "block_size=32", "accuracy_level=4", "is_symmetric=true", "matmul_mixed_precision=last_matmul:int8",
-            f"prune_lm_head={str(last_only).lower()}", "shared_embeddings=false", "hf_token=false",
+            "prune_lm_head=true", "shared_embeddings=false", "hf_token=false",
         ]  # fmt: skip
         named = ("shape", str(source), str(to), "int4", "cpu", str(Path(scratch) / "cache"))
         builder.create_model(*named, **builder.parse_extra_options(*named, options))
     if shared:
         repeat(to, shape.layers)
+    all_rows(to)
+
+
+def all_rows(folder: Path) -> None:
+    """The same graph with the head over all tokens, beside a link to the same weights."""
+    (folder / "all").mkdir()
+    for path in folder.iterdir():
+        if path.is_file() and path.name != "model.onnx":
+            os.link(path, folder / "all" / path.name)
+    model = ir.load(folder / "model.onnx")
+    head = next(node for node in model.graph if (node.name or "").startswith("/lm_head/MatMul"))
+    norm = next(node for node in model.graph if "final_norm" in (node.name or ""))
+    head.replace_input_with(0, norm.outputs[0])
+    logits = next(value for value in model.graph.outputs if value.name == "logits")
+    logits.shape = ir.Shape(["batch_size", "sequence_length", *list(logits.shape or ())[2:]])
+    ir.save(model, folder / "all" / "model.onnx")
 
 
 def repeat(folder: Path, layers: int) -> None:
@@ -109,8 +126,7 @@ def main() -> None:
     shape, to = SHAPES[sys.argv[1]], Path(sys.argv[2])
     if to.exists():
         shutil.rmtree(to)
-    build(shape, to, last_only=True)
-    build(shape, to / "all", last_only=False)
+    build(shape, to)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 from ownlm import __version__
 from ownlm.cli import (
     ask,
+    bench,
     chat,
     data,
     eval,
@@ -54,6 +55,7 @@ app.command(name="train")(train.train)
 app.command(name="tune")(tune.tune)
 app.command(name="quantize")(quantize.quantize)
 app.command(name="export")(export.export)
+app.command(name="bench")(bench.bench)
 app.command(name="pull")(models.pull)
 app.command(name="list")(models.list_models)
 app.command(name="show")(models.show)

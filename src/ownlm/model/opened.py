@@ -31,7 +31,7 @@ WINDOW = 256
 
 class OpenDecoder:
     """The cache has ``blocks`` of ``block_size`` tokens for all texts together. ``weights_key`` gives a name that no
-    other weights have; it is called when ``cache_key`` is first asked for."""
+    other weights have; it is called when ``cache_key`` is first asked for. ``params``: the tree as it was prepared."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class OpenDecoder:
         self._weights_key = weights_key
         self.config, self.blocks, self.block_size = config, blocks, block_size
         self.ops = ops
-        prepared = ops.prepare(params)
+        prepared = self.params = ops.prepare(params)
         heads, size = config.num_key_value_heads, config.head_dim
         layers = max(1, config.num_hidden_layers)  # a model that is cut short to be looked at may have none
         cache = self._cache = ops.kv_cache(layers, heads, size, blocks, block_size)
