@@ -39,6 +39,7 @@ __all__ = [
     "dot_i8",
     "embed",
     "embed_sum",
+    "from_parts",
     "isa",
     "isas",
     "layer_norm",
@@ -152,13 +153,27 @@ def set_threads(n: int) -> None:
     _load().set_threads(n)
 
 
-def pack(matrices: Sequence[NDArray[Any]], format: str) -> Linear:
+Part = tuple[str, int, int, bool, Any, Any]
+"""(format, rows, columns, glu, data, scales): the last two uint8 arrays in the layout of ``cpp/kernels.h``."""
+
+
+def from_parts(parts: Sequence[Part]) -> Linear:
+    """Weights over memory that holds them packed, such as a mapped file, without a copy; ``Linear.parts`` is the
+    inverse. Data begins at multiples of 64 bytes; the arrays are kept. ValueError for sizes that do not agree."""
+    packed: Linear = _load().from_parts(list(parts))
+    return packed
+
+
+def pack(matrices: Sequence[NDArray[Any]], format: str | Sequence[str]) -> Linear:
     """Pack weights, stacked by rows, as their checkpoint stores them.
 
-    ``format`` is "f32" (float32 [N, K]), "bf16" (its bits, uint16 [N, K]), "q8_0" (uint8 [N, K // 32 * 34]) or "q4_0"
-    (uint8 [N, K // 32 * 18]); see :mod:`ownlm.formats`.
+    ``format``, one or one a matrix, is "f32" (float32 [N, K]), "bf16" (its bits, uint16 [N, K]), "q8_0" (uint8
+    [N, K // 32 * 34]) or "q4_0" (uint8 [N, K // 32 * 18]); see :mod:`ownlm.formats`.
     """
-    packed: Linear = _load().pack(list(matrices), format)
+    if isinstance(format, str):
+        packed: Linear = _load().pack(list(matrices), format)
+    else:
+        packed = _load().pack_mixed(list(matrices), list(format))
     return packed
 
 

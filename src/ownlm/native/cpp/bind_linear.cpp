@@ -1,5 +1,6 @@
 #include "bind_linear.h"
 
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -32,7 +33,7 @@ Layout layout_of(const std::string& format) {
   refuse("format is '" + format + "', not 'f32', 'bf16', 'q8_0' or 'q4_0'");
 }
 
-const char* format_name(Format f) {
+std::string format_name(Format f) {
   constexpr const char* names[] = {"f32", "bf16", "q8_0", "q4_0"};
   return names[static_cast<int>(f)];
 }
@@ -100,14 +101,78 @@ Activation activation_of(const std::string& name) {
   refuse("activation is '" + name + "', not '', 'gelu', 'gelu_tanh', 'silu' or 'relu2'");
 }
 
+Weight chained(std::vector<Weight> segments) {
+  while (segments.size() > 1) {
+    Weight last = std::move(segments.back());
+    segments.pop_back();
+    link(segments.back(), std::move(last));
+  }
+  return std::move(segments.front());
+}
+
+// A checkpoint's matrices in a format each; neighbours of one format are packed together.
+Weight pack_mixed(nb::list matrices, const std::vector<std::string>& formats) {
+  if (nb::len(matrices) != formats.size() || formats.empty()) refuse("pack needs matrices, and as many formats");
+  std::vector<Weight> segments;
+  for (size_t i = 0, end; i < formats.size(); i = end) {
+    nb::list same;
+    for (end = i; end < formats.size() && formats[end] == formats[i]; ++end) same.append(matrices[end]);
+    segments.push_back(pack_checked(same, formats[i]));
+    if (segments.back().packed.k != segments.front().packed.k) refuse("matrices of " + std::to_string(segments.front().packed.k) + " and " + std::to_string(segments.back().packed.k) + " columns cannot be stacked");
+  }
+  return chained(std::move(segments));
+}
+
+// (format, rows, columns, glu, data, scales) of each segment; the arrays are views that keep the weight alive.
+nb::list parts(nb::handle self) {
+  nb::list found;
+  for (const Weight* w = &nb::cast<const Weight&>(self); w; w = w->next.get()) {
+    const auto view = [&](const void* data, int64_t bytes) {
+      const size_t shape[] = {static_cast<size_t>(bytes)};
+      return nb::ndarray<nb::numpy, const uint8_t>(data, 1, shape, self);
+    };
+    found.append(nb::make_tuple(format_name(w->packed.format), w->packed.n, w->packed.k, w->packed.glu,
+                                view(w->packed.data, data_bytes(w->packed)), view(w->packed.scales, scale_bytes(w->packed))));
+  }
+  return found;
+}
+
+// The inverse: over the arrays themselves, which are kept.
+Weight from_parts(nb::list parts) {
+  std::vector<Weight> segments;
+  for (nb::handle part : parts) {
+    const auto format = nb::cast<std::string>(part[0]);
+    Packed w{layout_of(format).format, nb::cast<int64_t>(part[1]), nb::cast<int64_t>(part[2]), nullptr, nullptr, nb::cast<bool>(part[3])};
+    constexpr int64_t kMost = int64_t{1} << 40;
+    if (w.n < 1 || w.k < 1 || w.n > kMost / w.k || w.k % layout_of(format).values || (w.glu && w.n % 2))
+      refuse("a packed " + format + " matrix cannot have " + std::to_string(w.n) + " x " + std::to_string(w.k) + " weights");
+    struct Held {
+      Array data, scales;
+    };
+    auto held = std::make_shared<Held>(Held{Array(part[4], "data", 'B', {data_bytes(w)}), Array(part[5], "scales", 'B', {scale_bytes(w)})});
+    w.data = held->data.data<const uint8_t>();
+    w.scales = held->scales.data<const uint16_t>();
+    if (reinterpret_cast<uintptr_t>(w.data) % kAlign || reinterpret_cast<uintptr_t>(w.scales) % kAlign)
+      refuse("packed data has to begin at a multiple of " + std::to_string(kAlign) + " bytes");
+    const size_t bytes = static_cast<size_t>(data_bytes(w) + scale_bytes(w));
+    segments.push_back({w, nullptr, nullptr, bytes, held});
+    if (w.k != segments.front().packed.k || (w.glu && nb::len(parts) > 1)) refuse("these parts are not of one matrix");
+  }
+  if (segments.empty()) refuse("a packed matrix has at least one part");
+  return chained(std::move(segments));
+}
+
+size_t all_bytes(const Weight& w) { return w.bytes + (w.next ? all_bytes(*w.next) : 0); }
+std::string all_formats(const Weight& w) { return format_name(w.packed.format) + (w.next ? "+" + all_formats(*w.next) : ""); }
+
 void linear_checked(nb::handle x_, const Weight& w, nb::handle bias_, nb::handle residual_, const std::string& activation, float scale,
                     nb::handle out_) {
   const Packed& p = w.packed;
-  const int64_t columns = outputs(p);
+  const int64_t n = all_rows(p), columns = p.glu ? outputs(p) : n;
   Array x(x_, "x", 'f', {any, p.k});
   const int64_t rows = x.size(0);
   Array out(out_, "out", 'f', {rows, columns}, true);
-  const auto bias = optional_floats(bias_, "bias", {p.n});
+  const auto bias = optional_floats(bias_, "bias", {n});
   const auto residual = optional_floats(residual_, "residual", {rows, columns});
   if (out.overlaps(x)) refuse("out overlaps x");
   if (residual && !out.same(*residual) && out.overlaps(*residual)) refuse("out overlaps residual in part");
@@ -123,12 +188,15 @@ void linear_checked(nb::handle x_, const Weight& w, nb::handle bias_, nb::handle
 
 void bind_linear(nb::module_& m) {
   nb::class_<Weight>(m, "Linear", "A weight matrix packed for the kernels: [rows outputs, columns inputs].")
-      .def_prop_ro("rows", [](const Weight& w) { return w.packed.n; })
+      .def_prop_ro("rows", [](const Weight& w) { return all_rows(w.packed); })
       .def_prop_ro("columns", [](const Weight& w) { return w.packed.k; })
-      .def_prop_ro("format", [](const Weight& w) { return format_name(w.packed.format); })
+      .def_prop_ro("format", &all_formats)
       .def_prop_ro("glu", [](const Weight& w) { return w.packed.glu; })
-      .def_prop_ro("nbytes", [](const Weight& w) { return w.bytes; });
+      .def_prop_ro("nbytes", &all_bytes)
+      .def_prop_ro("parts", &parts);
   m.def("pack", &pack_checked, "matrices"_a, "format"_a);
+  m.def("pack_mixed", &pack_mixed, "matrices"_a, "formats"_a);
+  m.def("from_parts", &from_parts, "parts"_a);
   m.def("pack_glu", &pack_glu_checked, "gate"_a, "up"_a, "format"_a);
   m.def("coarse", &coarse_checked, "rows"_a, "format"_a, "columns"_a);
   m.def("linear", &linear_checked, "x"_a, "w"_a, "bias"_a.none(), "residual"_a.none(), "activation"_a, "scale"_a, "out"_a);

@@ -15,11 +15,17 @@ using Buffer = std::unique_ptr<uint8_t[], Free>;
 Buffer allocate(size_t bytes);  // aligned to a cache line, zeroed; throws std::bad_alloc
 Buffer allocate_raw(size_t bytes);  // not zeroed
 
+// Data and scales are its own, or lie in memory that `kept` keeps, such as a mapped file.
 struct Weight {
   Packed packed;
   Buffer data, scales;
   size_t bytes;
+  std::shared_ptr<void> kept = nullptr;
+  std::unique_ptr<Weight> next = nullptr;  // what packed.next points to
 };
+void link(Weight& last, Weight next);  // a stack of several formats
+int64_t data_bytes(const Packed& w);   // of all its panels
+int64_t scale_bytes(const Packed& w);
 
 // A matrix as checkpoints store it: float or bfloat16 [rows, k], or rows of Q8_0 or Q4_0 blocks.
 struct Stored {
@@ -35,6 +41,7 @@ struct PanelRows {
   const uint8_t* row[kPanel];
 };
 int64_t panel_bytes(Format format, int64_t k);  // without scales
+int64_t panel_scale_bytes(Format format, int64_t k);
 void pack_panel(Format format, const PanelRows& rows, int64_t k, uint8_t* data, uint16_t* scales);
 
 struct Table {  // rows to look up: floats, or Q8_0 blocks

@@ -34,9 +34,11 @@ struct Packed {
   const uint8_t* data;
   const uint16_t* scales;
   bool glu = false;
+  const Packed* next = nullptr;  // a stack of several formats: the matrix whose outputs lie behind these; never of a glu
 };
 static constexpr int64_t panels(const Packed& w) { return w.glu ? (w.n / 2 + kPanel - 1) / kPanel * 2 : (w.n + kPanel - 1) / kPanel; }
 static constexpr int64_t outputs(const Packed& w) { return w.glu ? w.n / 2 : w.n; }
+static constexpr int64_t all_rows(const Packed& w) { return w.n + (w.next ? all_rows(*w.next) : 0); }
 
 // Inputs quantized in groups of 32: x ~ scale * q. offset = -128 or -8 times the sum of q undoes what was added to weights.
 struct ActivationGroup {

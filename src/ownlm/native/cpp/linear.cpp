@@ -46,6 +46,17 @@ LinearCut cut_linear(const Packed& w, int64_t rows, int threads) {
 void linear_task(const Linear& l, const Activations& x, const LinearCut& cut, int64_t task) { task_of(kernels(), l, x, cut, task); }
 
 void linear(const Linear& l, const float* x, int64_t rows) {
+  if (l.w.next) {
+    Linear first = l, rest = l;
+    first.stride = rest.stride = l.stride ? l.stride : all_rows(l.w);
+    first.w.next = nullptr;
+    rest.w = *l.w.next;
+    rest.out += l.w.n;
+    if (l.bias) rest.bias += l.w.n;
+    if (l.residual) rest.residual += l.w.n;
+    linear(first, x, rows);
+    return linear(rest, x, rows);
+  }
   const int64_t k = l.w.k, stride = activation_bytes(l.w.format, k);
   const LinearCut cut = cut_linear(l.w, rows, pool::threads());
   if (cut.count == 0) return;

@@ -68,6 +68,10 @@ int64_t panel_bytes(Format f, int64_t k) {
   }
 }
 
+int64_t panel_scale_bytes(Format f, int64_t k) { return f == Format::q8_0 || f == Format::q4_0 ? k / kGroup * kPanel * 2 : 0; }
+int64_t data_bytes(const Packed& w) { return panels(w) * panel_bytes(w.format, w.k); }
+int64_t scale_bytes(const Packed& w) { return panels(w) * panel_scale_bytes(w.format, w.k); }
+
 void pack_panel(Format f, const PanelRows& r, int64_t k, uint8_t* data, uint16_t* scales) {
   switch (f) {
     case Format::f32: return pack_words(r, 4 * k, data);
@@ -82,17 +86,16 @@ namespace {
 // rows(p): those of panel p
 template <class Rows>
 Weight pack_panels(Format f, int64_t n, int64_t k, bool glu, Rows rows) {
-  const bool blocks = f == Format::q8_0 || f == Format::q4_0;
   Packed w{f, n, k, nullptr, nullptr, glu};
-  const int64_t count = panels(w), each = panel_bytes(f, k), groups = blocks ? k / kGroup : 0;
-  const size_t bytes = static_cast<size_t>(count * each), scale_bytes = static_cast<size_t>(count * groups * kPanel) * 2;
-  Weight to{w, allocate_raw(bytes), blocks ? allocate_raw(scale_bytes) : nullptr, bytes + scale_bytes};
+  const int64_t count = panels(w), each = panel_bytes(f, k), scales_each = panel_scale_bytes(f, k);
+  const size_t bytes = static_cast<size_t>(data_bytes(w)), more = static_cast<size_t>(scale_bytes(w));
+  Weight to{w, allocate_raw(bytes), more ? allocate_raw(more) : nullptr, bytes + more};
   const int64_t share = std::max<int64_t>(1, kTaskBytes / std::max<int64_t>(1, each));
   uint8_t* data = to.data.get();
   uint16_t* scales = reinterpret_cast<uint16_t*>(to.scales.get());
   pool::run((count + share - 1) / share, 0, count > share, [&](int64_t task, int, void*) {
     for (int64_t p = task * share; p < std::min(count, (task + 1) * share); ++p) {
-      pack_panel(f, rows(p), k, data + p * each, scales + p * groups * kPanel);
+      pack_panel(f, rows(p), k, data + p * each, scales + p * scales_each / 2);
     }
   });
   to.packed.data = data;
@@ -101,6 +104,11 @@ Weight pack_panels(Format f, int64_t n, int64_t k, bool glu, Rows rows) {
 }
 
 }  // namespace
+
+void link(Weight& last, Weight next) {
+  last.next = std::make_unique<Weight>(std::move(next));
+  last.packed.next = &last.next->packed;
+}
 
 void Free::operator()(uint8_t* p) const { ::operator delete(p, std::align_val_t{alignment}); }
 

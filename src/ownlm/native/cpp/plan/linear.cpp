@@ -50,7 +50,8 @@ class LinearStep : public Step {
   }
   void work(const Run& run, int64_t task, void*) const override {
     float* out = out_ < 0 ? run.batch.out : run.at<float>(out_);
-    const Linear l{w_, l_.bias, run.at<const float>(l_.residual), out, l_.activation, l_.glu, l_.scale};
+    const float* residual = run.at<const float>(l_.residual);
+    const Linear l{w_, l_.bias, residual ? residual + l_.column : nullptr, out + l_.column, l_.activation, l_.glu, l_.scale, l_.stride};
     linear_task(l, {run.at<const uint8_t>(records_), record_bytes(w_)}, cut_, task);
   }
 

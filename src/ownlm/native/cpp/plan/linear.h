@@ -14,12 +14,13 @@ static constexpr int64_t record_bytes(const Packed& w) {
 }
 
 struct LinearArguments {
-  const Packed* w;
+  const Packed* w;     // alone: what it is chained to has a step of its own
   const float* bias = nullptr;
   int residual = -1;
   float scale = 1.0f;  // of the product, before the residual is added
   Activation activation = Activation::none;
   Glu glu = Glu::none;
+  int64_t column = 0, stride = 0;  // where the outputs lie in a row of so many, if it is not theirs alone
 };
 
 // x (float [k]) to records; rows are those of the batch, `repeat` times.

@@ -68,9 +68,14 @@ int Recorder::records(int v, Rows rows, const Packed& w) {
 }
 
 void Recorder::product(int x, Rows rows, LinearArguments l, int residual, int to) {
-  const int from = records(x, rows, *l.w);
   l.residual = in(residual, rows);
-  plan_.push(make_linear(from, rows, l, to < 0 ? -1 : out(to, rows)));
+  const int reg = to < 0 ? -1 : out(to, rows);
+  if (l.w->next) l.stride = all_rows(*l.w);
+  for (; l.w; l.w = l.w->next) {
+    plan_.push(make_linear(records(x, rows, *l.w), rows, l, reg));
+    if (l.bias) l.bias += l.w->n;
+    l.column += l.w->n;
+  }
 }
 
 // Backwards: a value of which only wanted rows are read is computed for them alone, if its operation works by rows.
@@ -138,23 +143,23 @@ int Recorder::linear(int x, nb::handle w_, nb::handle bias, int residual, float 
   const Packed& w = weight(w_).packed;
   LinearArguments l;
   l.w = &w;
-  l.bias = keep_floats(bias, "bias", w.n);
+  l.bias = keep_floats(bias, "bias", all_rows(w));
   l.scale = residual_scale;
   if (activation == "gelu") l.activation = Activation::gelu;
   else if (activation == "gelu_tanh") l.activation = Activation::gelu_tanh;
   else if (activation == "relu2") l.activation = Activation::relu2;
   else if (!activation.empty()) refuse("activation is '" + activation + "', not '', 'gelu', 'gelu_tanh' or 'relu2'");
   if (w.glu) refuse("a gated weight belongs to glu_linear");
-  if (residual >= 0) expect(residual, w.n, "residual");
+  if (residual >= 0) expect(residual, all_rows(w), "residual");
   expect(x, w.k, "x");
-  return record(true, {x, residual}, w.n, [=](Rows rows, int to) { product(x, rows, l, residual, to); });
+  return record(true, {x, residual}, all_rows(w), [=](Rows rows, int to) { product(x, rows, l, residual, to); });
 }
 
 int Recorder::glu_linear(int x, nb::handle w_, nb::handle bias, const std::string& activation) {
   const Packed& w = weight(w_).packed;
   LinearArguments l;
   l.w = &w;
-  l.bias = keep_floats(bias, "bias", w.n);
+  l.bias = keep_floats(bias, "bias", all_rows(w));
   l.glu = glu_named(activation);
   if (!w.glu) refuse("glu_linear needs a weight packed by pack_glu");
   expect(x, w.k, "x");
@@ -172,7 +177,7 @@ int Recorder::moe(int x, nb::handle m, int residual) {
     refuse("the router knows " + std::to_string(experts) + " experts, there are " + std::to_string(e.gate_up.size()));
   const int64_t inner = e.down[0]->k;
   for (size_t i = 0; i < e.gate_up.size(); ++i)
-    if (!e.gate_up[i]->glu || e.gate_up[i]->n != 2 * inner || e.gate_up[i]->k != width || e.down[i]->n != width || e.down[i]->k != inner ||
+    if (!e.gate_up[i]->glu || e.down[i]->next || e.gate_up[i]->n != 2 * inner || e.gate_up[i]->k != width || e.down[i]->n != width || e.down[i]->k != inner ||
         e.gate_up[i]->format != e.gate_up[0]->format || e.down[i]->format != e.down[0]->format)
       refuse("expert " + std::to_string(i) + " has weights of another shape or format, or its gate is not packed by pack_glu");
   e.router_bias = keep_floats(m.attr("router_bias"), "router_bias", experts);
@@ -228,13 +233,13 @@ void Recorder::logits(int x, nb::handle w_, nb::handle bias, float scale, float 
   expect(x, w.k, "x");
   LinearArguments l;
   l.w = &w;
-  l.bias = keep_floats(bias, "bias", w.n);
+  l.bias = keep_floats(bias, "bias", all_rows(w));
   l.scale = scale;
   ops_.push_back({true, {x}, -1, [=](Rows rows) {
     product(x, rows, l, -1, -1);
-    if (softcap > 0) plan_.push(make_softcap(l.w->n, softcap));
+    if (softcap > 0) plan_.push(make_softcap(all_rows(*l.w), softcap));
   }});
-  columns_ = w.n;
+  columns_ = all_rows(w);
   lay_out();
 }
 

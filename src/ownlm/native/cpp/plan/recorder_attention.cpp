@@ -50,10 +50,10 @@ Norm Recorder::head_norm(nb::handle spec, const char* name, int64_t width) {
 int Recorder::qkv_rope(int x, nb::handle w_, nb::handle bias, nb::handle spec) {
   const Packed& w = weight(w_).packed;
   const Attend a = attend(spec);
-  if (w.n != a.row()) refuse("the projection has " + std::to_string(w.n) + " outputs, which do not match the heads");
+  if (all_rows(w) != a.row()) refuse("the projection has " + std::to_string(all_rows(w)) + " outputs, which do not match the heads");
   LinearArguments l;
   l.w = &w;
-  l.bias = keep_floats(bias, "bias", w.n);
+  l.bias = keep_floats(bias, "bias", all_rows(w));
   HeadNorms norms;
   norms.whole_row = field<bool>(spec, "whole_row_norm");
   norms.q = head_norm(spec, "q_norm", norms.whole_row ? a.heads * a.head_dim : a.head_dim);
@@ -63,7 +63,7 @@ int Recorder::qkv_rope(int x, nb::handle w_, nb::handle bias, nb::handle spec) {
   const int turn = frequencies.is_none() ? -1 : angles(frequencies, field<float>(spec, "attention_factor"), &half);
   if (2 * half > a.head_dim) refuse("rotary dimensions exceed the head's");
   expect(x, w.k, "x");
-  return record(false, {x}, w.n, [=](Rows rows, int to) {
+  return record(false, {x}, all_rows(w), [=](Rows rows, int to) {
     product(x, rows, l, -1, to);
     plan_.push(make_rope_store(in(to, rows), turn, half, a, norms));
   });
