@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 from ownlm import hub
-from ownlm.engine import loading
 from ownlm.engine.llm import LLM
 from ownlm.errors import CorruptModel, InvalidSetting, NotFound, UnsupportedModel
-from ownlm.model import checkpoint, memory
+from ownlm.model import checkpoint, memory, prepared
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.footprint import footprint
 from ownlm.model.gguf.export import export
@@ -118,7 +117,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers_before_weights_are_read(
     ops: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + 400_000)
-    monkeypatch.setattr(loading, "decoder_params", lambda *_: pytest.fail("weights were read"))
+    monkeypatch.setattr(prepared, "decoder_params", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(InvalidSetting, match=r"needs 0\.27 GB .*0\.27 GB of memory are available"):
         LLM(folder, ops=ops)
     monkeypatch.setattr(memory, "available", lambda: memory.RESERVE + (1 << 40))
@@ -154,7 +153,7 @@ def test_the_context_shrinks_to_what_memory_leaves_and_says_so(
 def test_bad_settings_are_refused_before_weights_are_read(
     ops: str, folder: Path, settings: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "decoder_params", lambda *_: pytest.fail("weights were read"))
+    monkeypatch.setattr(prepared, "decoder_params", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(InvalidSetting, match=said):
         LLM(folder, **({"ops": ops} | settings))
 

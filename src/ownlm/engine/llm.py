@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Prompt = str | Sequence[int]
 Messages = Sequence[Message | Mapping[str, Any]]
+_WRITING = 20.0  # seconds that closing waits for packed weights
 _TOGETHER = 256  # prompts of one call that are with the engine at a time
 
 
@@ -105,7 +106,7 @@ class LLM:
 
     def _begin(self, loaded: Loaded, max_running: int, max_waiting: int, speculate: str, draft: Loaded | None) -> None:
         self.name, self.path = loaded.name, loaded.path
-        self._fingerprint = loaded.fingerprint
+        self._fingerprint, self._writing = loaded.fingerprint, loaded.writing
         self.tokenizer, self.chat_template = loaded.tokenizer, loaded.chat_template
         self.defaults, self.notes = loaded.defaults, loaded.notes
         self.vocab_size = loaded.runner.vocab_size
@@ -246,8 +247,12 @@ class LLM:
         return self.engine.stats()
 
     def close(self) -> None:
-        """Free the model; answers that are under way end with EngineClosed."""
+        """Free the model; answers that are under way end with EngineClosed. Packed weights of a first load that are
+        not on the disk yet are waited for, a moment."""
         self.engine.close()
+        if self._writing is not None:
+            self._writing.finish(_WRITING)
+            self._writing = None
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.engine.runner import Runner
+from ownlm.model.packed import Writing
 from ownlm.tokenizer import ChatTemplate, Tokenizer
 
 
@@ -16,7 +17,7 @@ class Loaded:
     """``defaults`` are settings of ``SamplingParams`` that the model's files ask for; ``notes`` are for the user.
 
     ``fingerprint`` reads the weights' files where they carry no checksum: it is called when it is needed. ``path``: its
-    folder or GGUF file, None for a model that has none.
+    folder or GGUF file, None for a model that has none. ``writing``: its packed weights, on their way to the disk.
     """
 
     name: str
@@ -27,3 +28,4 @@ class Loaded:
     notes: tuple[str, ...] = ()
     fingerprint: Callable[[], str] = str
     path: Path | None = None
+    writing: Writing | None = None

@@ -17,9 +17,9 @@ from ownlm.model import checkpoint, memory
 from ownlm.model import ops as sides
 from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.decoder_families import decoder_config
-from ownlm.model.decoder_weights import decoder_params
 from ownlm.model.footprint import footprint
 from ownlm.model.gguf import GgufFile
+from ownlm.model.prepared import prepare
 from ownlm.tokenizer import ChatTemplate, Tokenizer
 
 if TYPE_CHECKING:
@@ -40,17 +40,18 @@ def load(
     cache_tokens: int | None,
     ops: str,
     head: str = "exact",
+    packed: bool = True,
     on_progress: Callable[[Progress], None] | None,
 ) -> Loaded:
-    """See ``LLM.__init__``."""
+    """See ``LLM.__init__``. ``packed``: weights packed before are mapped, others kept for the next time."""
     _check_count("context", context)
     _check_count("cache_tokens", cache_tokens)
     side = sides.load(ops, head=head)
     path = _found(model, on_progress)
-    raw = checkpoint.raw_config(path)
+    files = checkpoint.load(path, verify=False)
+    raw = files.config()
     if raw.get("model_type") == "bert":
         raise UnsupportedModel(f"{path} is an encoder, which writes nothing: ownlm.Embedder loads it")
-    files = checkpoint.load(path, verify=False)
     config = decoder_config(raw, path)
     taken = footprint(config, files.tensors, ops, head)
     room = _Room(str(model), config, taken.weights, memory.RESERVE + taken.more, memory.VALUE_BYTES[ops])
@@ -61,12 +62,12 @@ def load(
             f"{path}: the tokenizer has {tokenizer.vocab_size} ids, more than vocab_size ({config.vocab_size}): "
             "get the model's files again"
         )
-    files = checkpoint.load(path)
     config = decoder_config(raw, path, length)
-    params = decoder_params(config, files.tensors)
+    made = prepare(side, config, path, files, pack=packed)
     runner = ModelRunner(
-        side, config, params, blocks=tokens // BLOCK_SIZE, max_positions=length, weights_key=files.identity
-    )
+        side, config, made.tree, blocks=tokens // BLOCK_SIZE, max_positions=length, prepared=True,
+        weights_key=files.identity,
+    )  # fmt: skip
     first = files.files[0]
     defaults, remarks = gguf_defaults(first.metadata) if isinstance(first, GgufFile) else folder_defaults(path)
     return Loaded(
@@ -76,7 +77,8 @@ def load(
         chat_template=_template(path, files, tokenizer),
         defaults=defaults,
         notes=(*notes, *remarks),
-        fingerprint=files.fingerprint,
+        fingerprint=made.fingerprint,
+        writing=made.writing,
         path=path,
     )
 

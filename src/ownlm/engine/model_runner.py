@@ -23,8 +23,11 @@ class ModelRunner(OpenDecoder):
         blocks: int,
         max_positions: int | None = None,
         block_size: int = BLOCK_SIZE,
+        prepared: bool = False,
         weights_key: Callable[[], str] = str,
     ) -> None:
-        super().__init__(ops, config, params, blocks=blocks, block_size=block_size, weights_key=weights_key)
+        super().__init__(
+            ops, config, params, blocks=blocks, block_size=block_size, prepared=prepared, weights_key=weights_key
+        )
         self.max_positions = config.max_position_embeddings if max_positions is None else max_positions
         self.vocab_size = config.vocab_size

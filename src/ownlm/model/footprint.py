@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -20,7 +21,7 @@ from ownlm.model.params import (
     RMSNormWeight,
     map_leaves,
 )  # fmt: skip
-from ownlm.model.safetensors import Tensor
+from ownlm.model.safetensors import Tensor, hollow
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,19 +62,17 @@ def _hollow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             found[whole.name] = whole
         elif name.endswith("_scales") and f"{name.removesuffix('_scales')}_blocks" in tensors:
             continue
-        elif tensor.array.ndim < 2:
+        elif len(tensor.shape) < 2:
             found[name] = tensor
         else:
-            dtype = "F32" if tensor.dtype == "F64" else tensor.dtype
-            kind = np.float32 if tensor.dtype == "F64" else tensor.array.dtype
-            found[name] = Tensor(name, dtype, np.broadcast_to(np.zeros((), kind), tensor.shape), tensor.format)
+            found[name] = hollow(Tensor(name, "F32", tensor.array) if tensor.dtype == "F64" else tensor)
     return found
 
 
 def _joined(name: str, blocks: Tensor, tensors: Mapping[str, Tensor]) -> Tensor | None:
     """gpt-oss keeps nibbles [..., n, 16] and exponents [..., n] apart; loading makes blocks [..., n * 17] of them."""
     scales = tensors.get(f"{name.removesuffix('_blocks')}_scales")
-    if scales is None or blocks.array.ndim < 2 or blocks.shape != (*scales.shape, 16):
+    if scales is None or len(blocks.shape) < 2 or blocks.shape != (*scales.shape, 16):
         return None
     shape = (*scales.shape[:-1], scales.shape[-1] * 17)
     plain = name.removesuffix("_blocks")
@@ -104,15 +103,18 @@ def _native(leaf: Leaf) -> tuple[int, int]:
             return table.values.nbytes, 0  # as the file is mapped
         blocks = packing.stored_bytes("q8_0", table.rows, columns)
         return blocks, 4 * table.rows * columns
-    wanted = packing.packed_format(matrix.format for matrix in matrices)
     if isinstance(leaf, GluWeight):
-        packed = 2 * packing.packed_bytes(wanted, leaf.gate.rows, columns)
+        wanted = [packing.packed_format(matrix.format for matrix in matrices)] * 2
+        packed = 2 * packing.packed_bytes(wanted[0], leaf.gate.rows, columns)
     else:
-        packed = packing.packed_bytes(wanted, sum(matrix.rows for matrix in matrices), columns)
+        wanted = [packing.packed_format((matrix.format,)) for matrix in matrices]
+        packed = 0
+        for format, run in itertools.groupby(zip(wanted, matrices, strict=True), lambda each: each[0]):
+            packed += packing.packed_bytes(format, sum(matrix.rows for _, matrix in run), columns)
     converted = sum(
-        4 * matrix.rows * columns + packing.stored_bytes(wanted, matrix.rows, columns)
-        for matrix in matrices
-        if matrix.format != wanted
+        4 * matrix.rows * columns + packing.stored_bytes(format, matrix.rows, columns)
+        for format, matrix in zip(wanted, matrices, strict=True)
+        if matrix.format != format
     )
     return packed + biases, converted
 

@@ -30,8 +30,9 @@ WINDOW = 256
 
 
 class OpenDecoder:
-    """The cache has ``blocks`` of ``block_size`` tokens for all texts together. ``weights_key`` gives a name that no
-    other weights have; it is called when ``cache_key`` is first asked for. ``params``: the tree as it was prepared."""
+    """The cache has ``blocks`` of ``block_size`` tokens for all texts together. ``prepared``: ``params`` are what
+    ``ops.prepare`` gave; the attribute always is. ``weights_key`` gives a name that no other weights have; it is called
+    when ``cache_key`` is first asked for."""
 
     def __init__(
         self,
@@ -41,16 +42,17 @@ class OpenDecoder:
         *,
         blocks: int,
         block_size: int = memory.BLOCK_SIZE,
+        prepared: bool = False,
         weights_key: Callable[[], str] = str,
     ) -> None:
         self._weights_key = weights_key
         self.config, self.blocks, self.block_size = config, blocks, block_size
         self.ops = ops
-        prepared = self.params = ops.prepare(params)
+        tree = self.params = params if prepared else ops.prepare(params)
         heads, size = config.num_key_value_heads, config.head_dim
         layers = max(1, config.num_hidden_layers)  # a model that is cut short to be looked at may have none
         cache = self._cache = ops.kv_cache(layers, heads, size, blocks, block_size)
-        self._step = ops.compile(lambda batch: decode(ops, config, prepared, batch, cache))
+        self._step = ops.compile(lambda batch: decode(ops, config, tree, batch, cache))
 
     def step(self, batch: Batch) -> Logits:
         """float32 [R, vocab_size]: logits at ``batch.rows``."""

@@ -21,7 +21,7 @@ import json
 import math
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,41 @@ class Tensor:
         if self.dtype not in ("F64", "F32", "F16"):
             raise CorruptModel(f"tensor {self.name} is {self.dtype}: floating-point values were expected here")
         return self.array.astype(np.float32, copy=False)
+
+
+class Deferred(Tensor):
+    """A tensor whose values are not as the file stores them, and are made each time they are asked for."""
+
+    __slots__ = ("_make", "_shape")
+    _make: Callable[[], NDArray[Any]]
+    _shape: tuple[int, ...]
+
+    def __init__(self, tensor: Tensor, name: str, make: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        """What ``make``, which keeps shape and type, makes of a tensor's array."""
+        for slot, value in (
+            ("name", name),
+            ("dtype", tensor.dtype),
+            ("format", tensor.format),
+            ("_shape", tensor.shape),
+        ):
+            object.__setattr__(self, slot, value)
+        object.__setattr__(self, "_make", lambda: make(tensor.array))
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The values, anew."""
+        return self._make()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+
+def hollow(tensor: Tensor) -> Tensor:
+    """The same name, type and shape over one zero, for which no byte of the file is read."""
+    return Tensor(
+        tensor.name, tensor.dtype, np.broadcast_to(np.zeros((), DTYPES[tensor.dtype]), tensor.shape), tensor.format
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ __all__ = [
     "isa",
     "isas",
     "layer_norm",
+    "layout",
     "linear",
     "mean_pool",
     "pack",
@@ -151,6 +152,12 @@ def set_threads(n: int) -> None:
     if not 1 <= n <= _MOST_THREADS:
         raise InvalidSetting("threads", n, f"give 1 to {_MOST_THREADS}")
     _load().set_threads(n)
+
+
+def layout() -> int:
+    """The number of the layout in which weights are packed here."""
+    number: int = _load().layout()
+    return number
 
 
 Part = tuple[str, int, int, bool, Any, Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ownlm.files import atomic_json
 from ownlm.formats import bfloat16
 from ownlm.model import checkpoint
 from ownlm.model.block_policy import is_turned, plain
-from ownlm.model.safetensors import Tensor
+from ownlm.model.safetensors import DTYPES, Tensor
 from ownlm.train.decoder import Decoder
 from ownlm.train.lora import Adapted, AdapterSettings, new_adapters
 from ownlm.train.peft_files import load_adapters, write_adapters
@@ -88,5 +87,5 @@ def merged(model: Decoder) -> dict[str, Tensor]:
 
 def _stored(tensor: Tensor, values: NDArray[np.float32]) -> Tensor:
     if tensor.dtype == "BF16":
-        return dataclasses.replace(tensor, array=bfloat16.from_float32(values))
-    return dataclasses.replace(tensor, array=values.astype(tensor.array.dtype))
+        return Tensor(tensor.name, tensor.dtype, bfloat16.from_float32(values), tensor.format)
+    return Tensor(tensor.name, tensor.dtype, values.astype(DTYPES[tensor.dtype]), tensor.format)

@@ -1,12 +1,14 @@
 """A GGUF file's tensors under the family's Hugging Face names, and in the Hugging Face layout.
 
-Most are the same bytes and stay mapped. Copied are: rows of q and k of Llama-type models, which GGUF orders so that
-rotary pairs are neighbours; norms of Gemma, stored with the 1 that is added to them; GPT-2's transposed matrices,
-which as blocks have to be dequantized; gate and up projections of gpt-oss, which interleave.
+Most are the same bytes and stay mapped. Copied when they are asked for are rows of q and k of Llama-type models, which
+GGUF orders so that rotary pairs are neighbours; at once: norms of Gemma, stored with the 1 that is added to them;
+GPT-2's transposed matrices, which as blocks have to be dequantized; gate and up projections of gpt-oss, which
+interleave.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +20,7 @@ from ownlm.errors import CorruptModel, UnsupportedModel
 from ownlm.model.gguf import GgufFile
 from ownlm.model.gguf import rope as gguf_rope
 from ownlm.model.gguf.architectures import Architecture
-from ownlm.model.safetensors import Tensor
+from ownlm.model.safetensors import Deferred, Tensor
 
 LAYER = re.compile(r"blk\.(0|[1-9][0-9]{0,5})\.([a-z_]+)(?:\.(0|[1-9][0-9]{0,5}))?\.(weight|bias)")
 STACKED = ("ffn_gate_exps", "ffn_down_exps", "ffn_up_exps")
@@ -67,7 +69,9 @@ def _made(name: str, tensor: Tensor, kind: Architecture, config: Mapping[str, An
         full = f"{at}.{kind.layers[part]}" + ("" if part == "attn_sinks" else f".{suffix}")
         if kind.permuted and part in ("attn_q", "attn_k"):
             heads = config["num_attention_heads" if part == "attn_q" else "num_key_value_heads"]
-            yield _renamed(tensor, full, unpermuted(tensor.array, heads, name))
+            if not tensor.shape or tensor.shape[0] % (2 * heads):
+                raise CorruptModel(f"tensor {name} has shape {tensor.shape}, which {heads} heads do not divide evenly")
+            yield Deferred(tensor, full, functools.partial(unpermuted, heads=heads))
         elif kind.transposed and part in TRANSPOSED and suffix == "weight":
             plain = Tensor(name, "F32", tensor.float32()) if tensor.format else tensor
             yield _renamed(plain, full, plain.array.T)
@@ -92,10 +96,8 @@ def _offset(tensor: Tensor, kind: Architecture, part: str) -> NDArray[Any] | Non
     return plain
 
 
-def unpermuted(rows: NDArray[Any], heads: int, name: str) -> NDArray[Any]:
+def unpermuted(rows: NDArray[Any], heads: int) -> NDArray[Any]:
     """Rows of each head from pairs (0, h, 1, h + 1, ...) to halves (0, 1, ..., h, h + 1, ...)."""
-    if rows.ndim == 0 or rows.shape[0] % (2 * heads):
-        raise CorruptModel(f"tensor {name} has shape {rows.shape}, which {heads} heads do not divide evenly")
     split = rows.reshape(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:])
     return np.ascontiguousarray(split.swapaxes(1, 2)).reshape(rows.shape)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm import native
+<<<<<<< HEAD
 from ownlm.formats import q8_0
 from ownlm.model.ops.packing import columns, converted, packed_format, table_format
+=======
+from ownlm.formats import FORMATS, q8_0
+from ownlm.model.ops.packing import columns, converted, packed_format, table_format
+from ownlm.model.ops.packs import Packs
+>>>>>>> f029470 (Weights packed once: a later load is a memory map)
 from ownlm.model.params import EmbeddingWeight, GluWeight, Leaf, LinearWeight, Matrix, NormWeight, RMSNormWeight
 from ownlm.native import plan
 
@@ -55,22 +63,44 @@ class Table:
 Packed = Linear | Head | Norm | Table | plan.RMSNorm
 
 
-def pack(leaf: Leaf) -> Packed:
-    """One stored weight, packed."""
+def pack(leaf: Leaf, name: str, packs: Packs) -> Packed:
+    """One stored weight, packed, or as ``packs`` has it under ``name``."""
     if isinstance(leaf, NormWeight):
         return Norm(leaf.weight, leaf.bias, leaf.eps)
     if isinstance(leaf, RMSNormWeight):
         return plan.RMSNorm(leaf.weight, leaf.eps, leaf.offset)
     if isinstance(leaf, EmbeddingWeight):
-        return _table(leaf.table)
+        return _table(leaf.table, name, packs)
     bias = np.ascontiguousarray(np.concatenate(leaf.biases), np.float32) if leaf.biases else None
     if isinstance(leaf, GluWeight):
-        wanted = packed_format((leaf.gate.format, leaf.up.format))
-        return Linear(native.pack_glu(_as(leaf.gate, wanted), _as(leaf.up, wanted), wanted), bias)
+        gate, up = leaf.gate, leaf.up
+        wanted = packed_format((gate.format, up.format))
+        kind = (wanted, 2 * gate.rows, _columns(gate), True)
+        return Linear(
+            packs.linear(name, kind, lambda: native.pack_glu(_as(gate, wanted), _as(up, wanted), wanted)), bias
+        )
     if leaf.outliers:
         return _with_outliers(leaf, bias)
-    wanted = packed_format(matrix.format for matrix in leaf.matrices)
-    return Linear(native.pack([_as(matrix, wanted) for matrix in leaf.matrices], wanted), bias)
+    formats = [packed_format((matrix.format,)) for matrix in leaf.matrices]
+    kind = ("+".join(_runs(formats)), sum(matrix.rows for matrix in leaf.matrices), _columns(leaf.matrices[0]), False)
+
+    def stacked() -> native.Linear:
+        return native.pack([_as(*each) for each in zip(leaf.matrices, formats, strict=True)], formats)
+
+    return Linear(packs.linear(name, kind, stacked), bias)
+
+
+def _columns(matrix: Matrix) -> int:
+    return columns(matrix.values.shape[1], matrix.format)
+
+
+def _runs(formats: Sequence[str]) -> list[str]:
+    """Neighbours that are alike once: they are packed together.
+
+    >>> _runs(["q4_k", "q4_k", "q6_k"])
+    ['q4_k', 'q6_k']
+    """
+    return [format for format, _ in itertools.groupby(formats)]
 
 
 def pack_head(leaf: LinearWeight, table: Table | None = None) -> Head:
@@ -88,9 +118,13 @@ def _as(matrix: Matrix, wanted: str) -> NDArray[Any]:
     return np.ascontiguousarray(converted(matrix.values, matrix.format, wanted))
 
 
-def _table(matrix: Matrix) -> Table:
+def _table(matrix: Matrix, name: str, packs: Packs) -> Table:
     wanted = table_format(matrix.format)
-    values = _as(matrix, wanted)
+    if wanted == matrix.format:
+        values = _as(matrix, wanted)
+    else:
+        shape = (matrix.rows, FORMATS[wanted].row_bytes(_columns(matrix)))
+        values = packs.array(name, "uint8", shape, lambda: _as(matrix, wanted))
     if wanted in ("f16", "bf16"):
         return Table(values.view(np.uint8), wanted, values.shape[1])
     width = values.shape[1] if wanted == "f32" else values.shape[1] // {"q8_0": 34, "q4_0": 18}[wanted] * 32

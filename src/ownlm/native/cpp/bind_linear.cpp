@@ -195,6 +195,7 @@ void bind_linear(nb::module_& m) {
       .def_prop_ro("nbytes", &all_bytes)
       .def_prop_ro("parts", &parts);
   m.def("pack", &pack_checked, "matrices"_a, "format"_a);
+  m.def("layout", [] { return kLayout; });
   m.def("pack_mixed", &pack_mixed, "matrices"_a, "formats"_a);
   m.def("from_parts", &from_parts, "parts"_a);
   m.def("pack_glu", &pack_glu_checked, "gate"_a, "up"_a, "format"_a);

@@ -20,6 +20,8 @@ enum class Format : int { f32, bf16, q8_0, q4_0 };
 enum class Activation : int { none, gelu, gelu_tanh, silu, relu2 };
 enum class Glu : int { none, silu, gelu, gelu_tanh, swiglu_oai };
 
+constexpr int kLayout = 1;  // of what follows: files of packed weights say theirs, so a change here makes them anew
+
 // A weight matrix [n, k], cut into panels of 16 outputs so that one vector instruction feeds 16 of them.
 //   f32:  data[panel][k][16] floats.
 //   bf16: data[panel][k/2][16][2], the pairs that vdpbf16ps takes; k is rounded up to even.
