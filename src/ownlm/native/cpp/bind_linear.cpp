@@ -152,7 +152,7 @@ Weight from_parts(nb::list parts) {
     auto held = std::make_shared<Held>(Held{Array(part[4], "data", 'B', {data_bytes(w)}), Array(part[5], "scales", 'B', {scale_bytes(w)})});
     w.data = held->data.data<const uint8_t>();
     w.scales = held->scales.data<const uint16_t>();
-    if (reinterpret_cast<uintptr_t>(w.data) % kAlign || reinterpret_cast<uintptr_t>(w.scales) % kAlign)
+    if (reinterpret_cast<uintptr_t>(w.data) % kAlign || (scale_bytes(w) && reinterpret_cast<uintptr_t>(w.scales) % kAlign))
       refuse("packed data has to begin at a multiple of " + std::to_string(kAlign) + " bytes");
     const size_t bytes = static_cast<size_t>(data_bytes(w) + scale_bytes(w));
     segments.push_back({w, nullptr, nullptr, bytes, held});
