@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-<<<<<<< HEAD
 from typing import Any, Literal, TypeVar
-=======
-from typing import Any, TypeVar
->>>>>>> f029470 (Weights packed once: a later load is a memory map)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +13,9 @@ from ownlm import native
 from ownlm.model.config import Activation
 from ownlm.model.ops.base import Ids
 from ownlm.model.ops.native_decoder import DecoderOps, Fact, Value
-<<<<<<< HEAD
 from ownlm.model.ops.native_weights import Linear, Norm, Table, apart, pack, pack_head
 from ownlm.model.ops.packing import RESCORE_FROM, rescored
-=======
-from ownlm.model.ops.native_weights import Linear, Norm, Table, apart, pack
 from ownlm.model.ops.packs import Packs
->>>>>>> f029470 (Weights packed once: a later load is a memory map)
 from ownlm.model.params import DecoderParams, map_leaves
 
 P = TypeVar("P")
@@ -42,7 +34,6 @@ class NativeOps(DecoderOps):
 
     name = "native"
 
-<<<<<<< HEAD
     def __init__(
         self,
         cache_format: Literal["bf16", "f32"] = "bf16",
@@ -52,27 +43,21 @@ class NativeOps(DecoderOps):
         super().__init__(cache_format)
         self.head, self.rescore_from = head, rescore_from
 
-    def prepare(self, params: P) -> P:
-        found: Any = params
-        if self.head == "exact" or not isinstance(found, DecoderParams) or not rescored(found.head, self.rescore_from):
-            return map_leaves(params, pack)
-        prepared = map_leaves(replace(found, head=None), pack)
-        tied = found.embed_tokens.table is found.head.matrices[0]
-        result: P = replace(  # type: ignore[assignment]
-            prepared, head=pack_head(found.head, prepared.embed_tokens if tied else None)
-        )
-=======
     def prepare(self, params: P, packs: Packs | None = None) -> P:
         """``packs``: where weights are that were packed before, and those packed now are left."""
         there = packs or Packs()
         found: Any = params
         if isinstance(found, DecoderParams) and found.head is not None:
             tree = map_leaves(replace(found, head=None), lambda leaf: pack(leaf, there.name(), there))
-            found = replace(tree, head=pack(found.head, "head", there))
+            if self.head == "exact" or not rescored(found.head, self.rescore_from):
+                head: Any = pack(found.head, "head", there)
+            else:
+                tied = found.embed_tokens.table is found.head.matrices[0]
+                head = pack_head(found.head, tree.embed_tokens if tied else None, there)
+            found = replace(tree, head=head)
         else:
             found = map_leaves(found, lambda leaf: pack(leaf, there.name(), there))
         result: P = found
->>>>>>> f029470 (Weights packed once: a later load is a memory map)
         return result
 
     def embed(self, lookups: Sequence[tuple[Ids, Table]], scale: float = 1.0) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm import native
-<<<<<<< HEAD
-from ownlm.formats import q8_0
-from ownlm.model.ops.packing import columns, converted, packed_format, table_format
-=======
 from ownlm.formats import FORMATS, q8_0
-from ownlm.model.ops.packing import columns, converted, packed_format, table_format
+from ownlm.model.ops.packing import columns, converted, packed_format, stored_bytes, table_format
 from ownlm.model.ops.packs import Packs
->>>>>>> f029470 (Weights packed once: a later load is a memory map)
 from ownlm.model.params import EmbeddingWeight, GluWeight, Leaf, LinearWeight, Matrix, NormWeight, RMSNormWeight
 from ownlm.native import plan
 
@@ -103,13 +99,21 @@ def _runs(formats: Sequence[str]) -> list[str]:
     return [format for format, _ in itertools.groupby(formats)]
 
 
-def pack_head(leaf: LinearWeight, table: Table | None = None) -> Head:
+def pack_head(leaf: LinearWeight, table: Table | None, packs: Packs) -> Head:
     """A head of ``packing.rescored``. ``table``: of the same matrix, whose rows serve both where they are alike."""
     (matrix,) = leaf.matrices
     wanted = packed_format((matrix.format,))
-    rows = table.values if table is not None and table.format == wanted else _as(matrix, wanted)
-    data = rows.view(np.uint8)
-    copy, spread = native.coarse(data, wanted, columns(matrix.values.shape[1], matrix.format))
+    inputs = _columns(matrix)
+    if table is not None and table.format == wanted:
+        data = table.values.view(np.uint8)
+    elif wanted == matrix.format:
+        data = _as(matrix, wanted).view(np.uint8)
+    else:
+        shape = (matrix.rows, stored_bytes(wanted, 1, inputs))
+        data = packs.array("head.rows", "uint8", shape, lambda: _as(matrix, wanted).view(np.uint8))
+    made = functools.cache(lambda: native.coarse(data, wanted, inputs))
+    copy = packs.linear("head.copy", ("q4_0", matrix.rows, inputs, False), lambda: made()[0])
+    spread = packs.array("head.spread", "float32", (inputs,), lambda: made()[1])
     bias = np.ascontiguousarray(np.concatenate(leaf.biases), np.float32) if leaf.biases else None
     return Head(plan.Head(copy=copy, rows=data, format=wanted, spread=spread), bias)
 
