@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine_fakes import VOCABULARY, FakeRunner, ShortMemoryRunner
-from engine_harness import Script, running
+from engine_harness import Script, eventually, running
 from ownlm.engine.request import Request, TokenOut
 from ownlm.engine.sampling_params import SamplingParams
 from ownlm.engine.speculate import Speculator
@@ -90,8 +90,10 @@ class Case:
             for handle in handles:
                 outs = [out._replace(cached_tokens=0) for out in handle]
                 found.append((outs, handle.finish_reason))
+            accepted = sum(handle.accepted_tokens for handle in handles)
+            drafted = accepted + sum(handle.rejected_tokens for handle in handles)
+            # Counted when the last token is out already.
+            assert eventually(lambda: engine.stats().counters.drafted_tokens == drafted)
             self.counters = engine.stats().counters
-            assert self.counters.accepted_tokens == sum(handle.accepted_tokens for handle in handles)
-            drafted = sum(handle.accepted_tokens + handle.rejected_tokens for handle in handles)
-            assert self.counters.drafted_tokens == drafted and not self.counters.failed
+            assert self.counters.accepted_tokens == accepted and not self.counters.failed
         return found

@@ -15,7 +15,7 @@ from ownlm.engine.block_manager import BlockManager
 from ownlm.engine.block_table import BlockTable, Owner
 from ownlm.engine.prefix_cache import PrefixCache
 from ownlm.engine.request import Request
-from ownlm.engine.scheduler import Scheduler
+from ownlm.engine.scheduler import Scheduled, Scheduler
 
 PROMPTS = [[0] * 9, [0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 2], [2, 1, 0], [1], [0, 0, 0, 0, 1, 1, 2, 2, 1, 1, 0, 0]]
 
@@ -30,6 +30,7 @@ def live(script: bytes) -> World:
         step_tokens=1 + first % 11,
         shared_tokens=1 + first % 5,
         score_tokens=1 + first % 3,
+        disk=first % 2 == 1,
     )
     for byte in script[1:]:
         kind, value = byte % 8, byte // 8
@@ -42,8 +43,9 @@ def live(script: bytes) -> World:
         elif kind == 3 and world.live:
             world.cancel(world.live[value % len(world.live)])
         elif kind == 4 and value % 4 == 0:
-            world.scheduler.purge("ab"[value // 4 % 2])
-            world.check()
+            world.purge("ab"[value // 4 % 2])
+        elif kind == 4 and value % 4 == 1 and world.disk and world.disk.blocks:
+            del world.disk.blocks[sorted(world.disk.blocks)[value % len(world.disk.blocks)]]  # its own eviction
         elif not world.scheduler.idle:
             for _ in range(1 + value % 3):
                 world.step(value)
@@ -59,11 +61,14 @@ def test_random_schedules_leave_the_accounts_whole(script: bytes) -> None:
 
 
 def test_schedules_meet_what_they_are_to_test() -> None:
-    """Evictions, preemptions, forks, copies and cache hits all happen in such lives."""
+    """Evictions, preemptions, drafts that come and that do not, and blocks from disk all happen in such lives."""
     random_bytes = random.Random(1).randbytes
     worlds = [live(random_bytes(40)) for _ in range(200)]
     assert sum(world.blocks.evictions for world in worlds) > 200
     assert sum(world.scheduler.preemptions for world in worlds) > 50
+    assert sum(world.accepted for world in worlds) > 200
+    assert sum(world.drafted - world.accepted for world in worlds) > 200
+    assert sum(world.disk.found for world in worlds if world.disk) > 100
 
 
 def _leak(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,13 +114,8 @@ def _reuse_the_whole_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Request, "reusable", property(lambda self: len(self.tokens)))
 
 
-def _keep_the_computed_count_of_the_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(self: Scheduler, request: Request) -> None:
-        request.running = False
-        self.blocks.release(request.table)
-
-    monkeypatch.setattr(Scheduler, "_stop", stop)
-    monkeypatch.setattr(BlockManager, "find", lambda self, table, tokens, limit: [])
+def _count_found_blocks_and_take_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BlockManager, "attach", lambda self, table, found: None)
 
 
 def _evict_without_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +124,42 @@ def _evict_without_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _admit_whoever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BlockManager, "cost", lambda self, found: -1000)
+
+
+def _keep_what_was_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(self: Request, token: int) -> None:
+        self.tokens.append(token)
+        if self.drafted:
+            self.accepted += 1
+            self.computed += 1
+            del self.drafted[0]
+
+    monkeypatch.setattr(Request, "take", take)
+
+
+def _take_drafts_for_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def computed(self: Scheduler, entry: Scheduled) -> None:
+        request = entry.request
+        request.computed = entry.start + entry.size
+        self.blocks.register(request.table, request.tokens + request.drafted, request.computed)
+
+    monkeypatch.setattr(Scheduler, "computed", computed)
+
+
+def _name_drafts_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = Scheduler.computed
+
+    def early(self: Scheduler, entry: Scheduled) -> None:
+        computed(self, entry)
+        if entry.request.running:
+            tokens = entry.request.tokens + entry.request.drafted
+            self.blocks.register(entry.request.table, tokens, entry.start + entry.size)
+
+    monkeypatch.setattr(Scheduler, "computed", early)
+
+
+def _fetch_and_forget_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "write_blocks", lambda self, ids, data: None)
 
 
 def _never_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
