@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ownlm.engine.engine import Engine
 from ownlm.engine.generation import Generation, Output
+from ownlm.engine.prefix_cache import Reuse
 from ownlm.engine.request import FinishReason, TokenOut
 from ownlm.engine.sampling_params import SamplingParams
 from ownlm.errors import OwnLMError
@@ -53,7 +54,7 @@ class ScriptRunner:
 class FakeHandle:
     """The tokens that an engine would give."""
 
-    prompt_tokens, cached_tokens, prompt_logprobs = 3, 1, None
+    prompt_tokens, cached_tokens, prompt_logprobs, reuse = 3, 1, None, Reuse()
 
     def __init__(self, outs: list[TokenOut], error: OwnLMError | None = None) -> None:
         self.outs, self.error = outs, error

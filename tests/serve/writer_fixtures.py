@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ownlm.engine.generation import Delta
+from ownlm.engine.prefix_cache import Reuse
 from ownlm.engine.request import FinishReason
 from ownlm.rag import ledger
 from ownlm.rag.generate.parse import parse
@@ -25,6 +26,7 @@ class FakeGeneration:
     """Pieces of a text, one each ``delay`` seconds."""
 
     prompt_tokens = cached_tokens = 0
+    reuse, first_difference = Reuse(), None
 
     def __init__(self, llm: FakeLLM) -> None:
         self.llm = llm

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ownlm.cli.options import Draft, ExactHead, Home, Json, Speculate, head_of
+from ownlm.cli.options import Draft, ExactHead, Home, Json, KvStore, KvStoreLimit, Speculate, head_of, store_bytes
 from ownlm.cli.output import note, say, write_json
 from ownlm.cli.progress import indexing_progress, report
 
@@ -52,6 +53,8 @@ def ask(
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest answer that a model may write.")] = 400,
     speculate: Speculate = "lookup",
     draft: Draft = None,
+    kv_store: KvStore = True,
+    kv_store_limit: KvStoreLimit = None,
     exact_head: ExactHead = False,
     home: Home = None,
     json: Json = False,
@@ -64,14 +67,11 @@ def ask(
     """
     from ownlm.rag.library import Library
 
-    writer = _writer(
-        mode,
-        model,
-        backend,
-        base_url,
-        api_key_env,
-        {"speculate": speculate, "draft": draft, "head": head_of(exact_head)},
-    )
+    settings = {
+        "speculate": speculate, "draft": draft, "store": _kept(home, kv_store),
+        "store_limit": store_bytes(kv_store_limit), "head": head_of(exact_head),
+    }  # fmt: skip
+    writer = _writer(mode, model, backend, base_url, api_key_env, settings)
 
     with Library.open(home) as library:
         scope = None
@@ -119,6 +119,14 @@ def _writer(
     from ownlm.rag.generate.openai import OpenAIGenerator
 
     return partial(OpenAIGenerator, base_url, model, api_key_env=api_key_env)
+
+
+def _kept(home: Path | None, kv_store: bool) -> Path | None:
+    """Where what is computed of prompts is kept: beside the index, which removes it with its document."""
+    from ownlm.engine.kv_folder import FOLDER
+    from ownlm.home import data_home
+
+    return data_home(home) / FOLDER if kv_store else None
 
 
 def _local(model: str, settings: dict[str, Any]) -> Generator:

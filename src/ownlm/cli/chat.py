@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ownlm.cli.options import Draft, ExactHead, Speculate, head_of
+from ownlm.cli.options import Draft, ExactHead, KvStore, KvStoreLimit, Speculate, head_of, store_bytes
 from ownlm.cli.output import note
 
 Sampling = "Sampling; by default as the model's files say"
@@ -48,6 +48,8 @@ def chat(
     ] = None,
     speculate: Speculate = "lookup",
     draft: Draft = None,
+    kv_store: KvStore = True,
+    kv_store_limit: KvStoreLimit = None,
     exact_head: ExactHead = False,
     ops: Annotated[str, typer.Option(help="What computes: native, or torch.", hidden=True)] = "native",
 ) -> None:
@@ -73,6 +75,8 @@ def chat(
             ops=ops,
             speculate=speculate,
             draft=draft,
+            store=kv_store,
+            store_limit=store_bytes(kv_store_limit),
             head=head_of(exact_head),
             on_progress=progress,
         )

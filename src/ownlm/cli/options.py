@@ -7,11 +7,28 @@ from typing import Annotated
 
 import typer
 
+from ownlm.errors import InvalidSetting
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Home = Annotated[
     Path | None,
     typer.Option("--home", envvar="OWNLM_HOME", help="Folder of the index.", show_default="the platform's data folder"),
 ]
+KvStore = Annotated[
+    bool,
+    typer.Option(
+        "--kv-store/--no-kv-store",
+        help="Keep what is computed of prompts in OWNLM_HOME: who asks about the same text again, even after a "
+        "restart, waits for the question alone.",
+    ),
+]
+KvStoreLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--kv-store-limit", metavar="GB", help="Gigabytes that it may take.",
+        show_default="4, or a tenth of the disk's free space",
+    ),
+]  # fmt: skip
 Speculate = Annotated[
     str,
     typer.Option(
@@ -35,3 +52,12 @@ ExactHead = Annotated[
 def head_of(exact: bool) -> str:
     """The setting ``head`` of ``LLM``, of ``--exact-head``."""
     return "exact" if exact else "rescored"
+
+
+def store_bytes(gigabytes: float | None) -> int | None:
+    """``--kv-store-limit`` in bytes. Raises InvalidSetting."""
+    if gigabytes is None:
+        return None
+    if not 0 < gigabytes < 1e6:
+        raise InvalidSetting("--kv-store-limit", gigabytes, "give gigabytes, such as 4 or 0.5")
+    return max(1, int(gigabytes * 1e9))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ownlm.cli.options import Draft, ExactHead, Speculate, head_of
+from ownlm.cli.options import Draft, ExactHead, KvStore, KvStoreLimit, Speculate, head_of, store_bytes
 from ownlm.cli.output import note, say
-from ownlm.cli.serving import AllowHost, ApiKey, Host, Port
+from ownlm.cli.serving import AllowHost, ApiKey, Host, Port, note_store
 
 if TYPE_CHECKING:
     from socket import socket
@@ -43,6 +43,8 @@ def serve(
     ] = None,
     speculate: Speculate = "lookup",
     draft: Draft = None,
+    kv_store: KvStore = True,
+    kv_store_limit: KvStoreLimit = None,
     exact_head: ExactHead = False,
     max_running: Annotated[int, typer.Option(help="Requests that are computed together.")] = 64,
     max_waiting: Annotated[int, typer.Option(help="Requests that may wait; the next are told to come back.")] = 1024,
@@ -69,7 +71,8 @@ def serve(
         with pull_progress() as progress:
             llm = LLM(
                 model, context=context, cache_tokens=cache_tokens, max_running=max_running, max_waiting=max_waiting,
-                speculate=speculate, draft=draft, head=head_of(exact_head), on_progress=progress,
+                speculate=speculate, draft=draft, store=kv_store, store_limit=store_bytes(kv_store_limit),
+                head=head_of(exact_head), on_progress=progress,
             )  # fmt: skip
         _serve(llm, name or llm.name, settings, listener)
 
@@ -81,6 +84,8 @@ def _serve(llm: LLM, name: str, settings: Settings, listener: socket) -> None:
         llm.name = name
         for text in llm.notes:
             note(f"note: {text}")
+
+        note_store(llm)
 
         def say_where(address: str) -> None:
             say(f"{address}/v1")

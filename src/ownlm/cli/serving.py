@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ownlm.cli.output import note
+
+if TYPE_CHECKING:
+    from ownlm.engine.llm import LLM
 
 Host = Annotated[str, typer.Option(help="Address to listen on; other than localhost needs --api-key.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")]
@@ -14,3 +19,10 @@ ApiKey = Annotated[
 AllowHost = Annotated[
     list[str] | None, typer.Option("--allow-host", help="Further name under which browsers may reach this server.")
 ]
+
+
+def note_store(llm: LLM) -> None:
+    """Say where what is computed of prompts is kept, if anywhere: it is as private as the prompts."""
+    if (store := llm.engine.store) is not None:
+        size = f"{store.limit / 1e9:.1f} GB"
+        note(f"What is computed of prompts is kept in {store.folder.root}, at most {size} (--no-kv-store: nothing is).")

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ownlm.cli.options import Draft, ExactHead, Home, Speculate, head_of
+from ownlm.cli.options import Draft, ExactHead, Home, KvStore, KvStoreLimit, Speculate, head_of, store_bytes
 from ownlm.cli.output import note, say
 from ownlm.cli.progress import indexing_progress, report
-from ownlm.cli.serving import AllowHost, ApiKey, Host, Port
+from ownlm.cli.serving import AllowHost, ApiKey, Host, Port, note_store
 
 
 def up(
@@ -29,6 +29,8 @@ def up(
     allow_host: AllowHost = None,
     speculate: Speculate = "lookup",
     draft: Draft = None,
+    kv_store: KvStore = True,
+    kv_store_limit: KvStoreLimit = None,
     exact_head: ExactHead = False,
     home: Home = None,
 ) -> None:
@@ -43,9 +45,16 @@ def up(
         library = open_.enter_context(Library.open(home))
         llm = None
         if model is not None:
+            from ownlm.engine.kv_folder import FOLDER
             from ownlm.engine.llm import LLM
 
-            llm = open_.enter_context(LLM(model, speculate=speculate, draft=draft, head=head_of(exact_head)))
+            kept = library.home / FOLDER if kv_store else None
+            llm = LLM(
+                model, speculate=speculate, draft=draft, store=kept, store_limit=store_bytes(kv_store_limit),
+                head=head_of(exact_head),
+            )  # fmt: skip
+            open_.enter_context(llm)
+            note_store(llm)
             for text in llm.notes:
                 note(f"note: {text}")
         if docs:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ownlm.engine.handle import Handle
+from ownlm.engine.prefix_cache import Reuse
 from ownlm.engine.request import FinishReason, Logprob, TokenOut
 from ownlm.engine.stop import StopStrings
 from ownlm.tokenizer import Detokenizer, Tokenizer
+
+_SHOWN = 12  # tokens before the first difference that are shown with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Output:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    reuse: Reuse
     accepted_tokens: int = 0
     rejected_tokens: int = 0
     prompt_logprobs: list[Logprob | None] | None = None
@@ -72,6 +76,7 @@ class Generation:
         """``ends``: tokens that are no text when they are the last. ``continues``: the first token is in mid-text
         even where the prompt has none. ``model`` is kept alive as long as this is."""
         self._model = model
+        self._tokenizer, self._prompt_ids = tokenizer, prompt_ids
         self._handle = handle
         self._ends = ends
         self._stops = StopStrings(stop)
@@ -107,6 +112,21 @@ class Generation:
     def cached_tokens(self) -> int:
         """Tokens of the prompt that were found in the cache; final once there is a token."""
         return self._handle.cached_tokens
+
+    @property
+    def reuse(self) -> Reuse:
+        """Where these were, and where the prompt parts from the nearest entry; final once there is a token."""
+        return self._handle.reuse
+
+    @property
+    def first_difference(self) -> tuple[int, str, str] | None:
+        """The prompt's first token that the nearest entry of the cache does not have there: its index, its text, and
+        the text just before it. None if that entry has all of them."""
+        at = self.reuse.difference
+        if at is None:
+            return None
+        ids, decode = self._prompt_ids, self._tokenizer.decode
+        return at, decode(ids[at : at + 1]), decode(ids[max(0, at - _SHOWN) : at])
 
     @property
     def accepted_tokens(self) -> int:
@@ -162,6 +182,7 @@ class Generation:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self._count,
             cached_tokens=self.cached_tokens,
+            reuse=self.reuse,
             accepted_tokens=self.accepted_tokens,
             rejected_tokens=self.rejected_tokens,
             prompt_logprobs=self.prompt_logprobs,

@@ -23,6 +23,8 @@ from pathlib import Path
 
 from ownlm.engine.kv_segment import DamagedSegment, read_tags
 
+FOLDER = "kv"
+"""The folder's name in OWNLM_HOME."""
 SEGMENT, UNFINISHED = ".kv", ".part"
 TAG_BYTES = 16
 

@@ -11,6 +11,7 @@ Everything may be called from several threads; requests share the engine's steps
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from ownlm.engine.engine import Engine
 from ownlm.engine.generation import Generation, Output
 from ownlm.engine.grammar import CompiledGrammar, Grammar
 from ownlm.engine.grammar_cache import GrammarCache
+from ownlm.engine.kv_open import OpenStore, open_store
 from ownlm.engine.loaded import Loaded
 from ownlm.engine.sampling_params import SamplingParams
 from ownlm.engine.speculate import check_speculate, speculator
@@ -63,6 +65,8 @@ class LLM:
         max_waiting: int = 1024,
         speculate: str = "lookup",
         draft: str | Path | None = None,
+        store: bool | str | os.PathLike[str] | None = None,
+        store_limit: int | None = None,
         head: str = "rescored",
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -73,6 +77,10 @@ class LLM:
         ``max_running`` requests share a step, ``max_waiting`` more may wait. ``speculate``: "lookup" computes tokens
         ahead that the text so far suggests, "off" does not; answers are the same, quotations come faster.
         ``draft``: a small model of the same vocabulary that guesses where the text does not.
+        ``store``: a folder where keys and values of prompts outlive the process, so that the next one that begins alike
+        computes only the rest; True is ``kv`` in OWNLM_HOME, as the commands have it. It is not the default here: who
+        calls a library decides what of their texts is written to disk. ``store_limit``: bytes that the folder may
+        take, by default 4 GB or a tenth of the disk's free space.
         ``head``: "rescored" reads a large head of 8 bits or more by a 4-bit copy and computes the logits that lead
         again with the head's own rows, "exact" reads it whole; where log probabilities are asked for, it is exact.
 
@@ -87,7 +95,8 @@ class LLM:
         check_speculate(speculate)
         loaded = load(model, context=context, cache_tokens=cache_tokens, head=head, ops=ops, on_progress=on_progress)
         drafting = None if draft is None else load_draft(draft, loaded, ops=ops, on_progress=on_progress)
-        self._begin(loaded, max_running, max_waiting, speculate, drafting)
+        kept = open_store(loaded.runner, store, store_limit)
+        self._begin(loaded, max_running, max_waiting, speculate, drafting, kept)
 
     @classmethod
     def of(
@@ -98,17 +107,28 @@ class LLM:
         max_waiting: int = 1024,
         speculate: str = "lookup",
         draft: Loaded | None = None,
+        store: bool | str | os.PathLike[str] | None = None,
+        store_limit: int | None = None,
     ) -> Self:
         """One of parts at hand, such as a fake runner."""
         found = cls.__new__(cls)
-        found._begin(loaded, max_running, max_waiting, speculate, draft)
+        kept = open_store(loaded.runner, store, store_limit)
+        found._begin(loaded, max_running, max_waiting, speculate, draft, kept)
         return found
 
-    def _begin(self, loaded: Loaded, max_running: int, max_waiting: int, speculate: str, draft: Loaded | None) -> None:
+    def _begin(
+        self,
+        loaded: Loaded,
+        max_running: int,
+        max_waiting: int,
+        speculate: str,
+        draft: Loaded | None,
+        store: OpenStore,
+    ) -> None:
         self.name, self.path = loaded.name, loaded.path
         self._fingerprint, self._writing = loaded.fingerprint, loaded.writing
         self.tokenizer, self.chat_template = loaded.tokenizer, loaded.chat_template
-        self.defaults, self.notes = loaded.defaults, loaded.notes
+        self.defaults, self.notes = loaded.defaults, (*loaded.notes, *store.notes)
         self.vocab_size = loaded.runner.vocab_size
         self.engine = Engine(
             loaded.runner,
@@ -116,6 +136,7 @@ class LLM:
             max_running=max_running,
             max_waiting=max_waiting,
             speculator=speculator(speculate, None if draft is None else draft.runner, self.vocab_size),
+            store=store.store,
         )
         self.context = self.engine.context
         self._lock = threading.Lock()

@@ -130,7 +130,7 @@ class Answer:
     passages: tuple[Passage, ...]
     confidence: float = 0.0
     notes: tuple[str, ...] = ()
-    usage: dict[str, int] = field(default_factory=dict)
+    usage: dict[str, int | None] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     ledger_id: str = ""
 

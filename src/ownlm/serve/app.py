@@ -68,6 +68,8 @@ def create_app(library: Library | None, settings: Settings | None = None, *, llm
     app.include_router(embeddings.router(encoder, computing, [llm.name] if llm is not None else []))
     if llm is not None:
         _write(app, llm, settings)
+        if library is not None:
+            library.store.on_purge.append(llm.engine.purge)
     _answer_errors(app)
     return app
 

@@ -59,7 +59,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def numbered(library: Library) -> tuple[int, int]:
     """Which number the passage of each document has."""
-    names = [Path(passage.document).name for passage in library.search(QUESTION, 8)]
+    names = sorted(Path(passage.document).name for passage in library.search(QUESTION, 8))
     return names.index("fees.md") + 1, names.index("hours.md") + 1
 
 
@@ -199,7 +199,9 @@ def test_passages_that_have_no_room_are_dropped_whole_and_said(library: Library)
         def fits(self, prompt: object, max_tokens: int) -> bool:
             return str(prompt).count("<passage number") <= 1
 
-        def write(self, prompt: object, passages: list[str], max_tokens: int, on_text: object) -> object:
+        def write(
+            self, prompt: object, passages: list[str], max_tokens: int, on_text: object, owners: object
+        ) -> object:
             from ownlm.rag.generate.generator import Written
 
             assert len(passages) == 1

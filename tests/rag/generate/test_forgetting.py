@@ -19,7 +19,9 @@ class Spelling:
     def fits(self, messages: Messages, max_tokens: int) -> bool:
         return True
 
-    def write(self, messages: Messages, passages: object, max_tokens: int, on_text: OnText) -> Written:
+    def write(
+        self, messages: Messages, passages: object, max_tokens: int, on_text: OnText, owners: object = ()
+    ) -> Written:
         ids = tuple(map(ord, "".join(message["content"] for message in messages)))
         return Written("The code is hushabye. It opens at nine. [1]", True, ids, len(ids), 9)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ownlm.engine.block_table import Owner
 from ownlm.errors import BackendError, TemplateError
 from ownlm.prompts import Prompt, load
 from ownlm.prompts.grounded import Grounded
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 
 Messages = Sequence[Mapping[str, str]]
 OnText = Callable[[str], None]
+Owners = Sequence[tuple[str, Messages]]
+"""Tags of the owners of text in a prompt, each with the messages without that text and all behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """What came back. ``prompt_ids`` are the exact tokens that were read (None: the server does not say);
     ``finished``: the model ended the text itself; ``cached_tokens`` of the prompt were known already;
-    of the answer, ``accepted_tokens`` were drafted, and ``rejected_tokens`` were drafted in vain."""
+    of the answer, ``accepted_tokens`` were drafted, and ``rejected_tokens`` were drafted in vain. Of the
+    cached ones ``from_disk`` outlived a process; ``first_difference`` is the index of the prompt's first token that the
+    nearest prompt before it has not."""
 
     text: str
     finished: bool
@@ -32,6 +37,8 @@ class Written:
     cached_tokens: int = 0
     accepted_tokens: int = 0
     rejected_tokens: int = 0
+    from_disk: int = 0
+    first_difference: int | None = None
 
 
 class NoRoom(BackendError):
@@ -53,8 +60,11 @@ class Generator(Protocol):
         """Whether the prompt and so many tokens of answer have room; True where nobody knows."""
         ...
 
-    def write(self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText) -> Written:
-        """The answer; ``on_text`` is given each piece as it comes. Raises NoRoom where only the server knows."""
+    def write(
+        self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText, owners: Owners = ()
+    ) -> Written:
+        """The answer; ``on_text`` is given each piece as it comes. ``owners`` say whose text the messages hold. Raises
+        NoRoom where only the server knows."""
         ...
 
 
@@ -77,12 +87,15 @@ class LocalGenerator:
     def fits(self, messages: Messages, max_tokens: int) -> bool:
         return len(prompt_ids(self.llm, messages)) + max_tokens <= self.llm.context
 
-    def write(self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText) -> Written:
+    def write(
+        self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText, owners: Owners = ()
+    ) -> Written:
         from ownlm.engine.grammar import Grammar
 
         ids = prompt_ids(self.llm, messages)
+        owned = [Owner(tag, _alike(ids, prompt_ids(self.llm, before))) for tag, before in owners]
         params = self.llm.params(**self._settings, max_tokens=max_tokens, grammar=Grammar.lark(grammar(passages)))
-        (generation,) = self.llm.start(ids, params)
+        (generation,) = self.llm.start(ids, params, owners=owned)
         for piece in generation:
             if piece.text:
                 on_text(piece.text)
@@ -96,6 +109,8 @@ class LocalGenerator:
             output.cached_tokens,
             output.accepted_tokens,
             output.rejected_tokens,
+            output.reuse.from_disk,
+            output.reuse.difference,
         )
 
 
@@ -109,6 +124,12 @@ def prompt_ids(llm: LLM, messages: Messages) -> list[int]:
     except TemplateError:
         whole = [{"role": "user", "content": _joined(messages)}]
         return list(llm.render(whole, enable_thinking=False).ids)
+
+
+def _alike(ids: Sequence[int], others: Sequence[int]) -> int:
+    """How many tokens from the first on are the same: what is computed of them depends on nothing that comes later."""
+    pairs = zip(ids, others, strict=False)
+    return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(ids), len(others)))
 
 
 def _joined(messages: Messages) -> str:

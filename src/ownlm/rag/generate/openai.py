@@ -16,7 +16,7 @@ import httpx
 
 from ownlm.errors import BackendError, InvalidSetting
 from ownlm.prompts.grounded import PROMPT
-from ownlm.rag.generate.generator import Messages, NoRoom, OnText, Written
+from ownlm.rag.generate.generator import Messages, NoRoom, OnText, Owners, Written
 
 _SHOWN = 300
 _TOO_LONG = re.compile(
@@ -59,7 +59,9 @@ class OpenAIGenerator:
     def fits(self, messages: Messages, max_tokens: int) -> bool:
         return True  # the server refuses what does not fit: NoRoom
 
-    def write(self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText) -> Written:
+    def write(
+        self, messages: Messages, passages: Sequence[str], max_tokens: int, on_text: OnText, owners: Owners = ()
+    ) -> Written:
         body = {
             "model": self.name,
             "messages": list(messages),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from ownlm.errors import NotFound
@@ -70,6 +70,29 @@ def passages(connection: sqlite3.Connection, chunk_ids: Sequence[int]) -> list[P
     )
     found = {row[0]: _passage(row) for row in rows}
     return [found[id] for id in chunk_ids if id in found]
+
+
+def whole(connection: sqlite3.Connection, documents: Collection[int] | None, most: int) -> list[Passage]:
+    """Every chunk of these documents, or of all, by name and place; none if they have more characters than ``most``."""
+    listed = None if documents is None else json.dumps([int(id) for id in documents])
+    among = "(?1 IS NULL OR documents.id IN (SELECT value FROM json_each(?1)))"
+    (total,) = connection.execute(
+        f"SELECT coalesce(sum(characters), 0) FROM documents WHERE {among}", (listed,)
+    ).fetchone()
+    if total > most:
+        return []
+    rows = connection.execute(f"{_PASSAGE} WHERE {among} ORDER BY documents.name, chunks.ordinal", (listed,))
+    return [_passage(row) for row in rows]
+
+
+def tags(connection: sqlite3.Connection, documents: Iterable[int]) -> dict[int, str]:
+    """The owner's tag of each of these documents' present version."""
+    return dict(
+        connection.execute(
+            "SELECT id, tag FROM documents WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps([int(id) for id in documents]),),
+        ).fetchall()
+    )
 
 
 def neighbours(connection: sqlite3.Connection, chunk_id: int, before: int, after: int) -> list[Passage]:

@@ -7,6 +7,7 @@
     skipped                          files that could not be read, so that they are not opened again
     roots                            folders indexed, and the device they were on
     ledger                           what was asked and what was read for it
+    purges                           whose text is gone from here, and may be left in what models computed of it
     state                            the generation, which grows with every change that a reader must see
 
 ``PRAGMA user_version`` is the number of migrations applied. A migration that has shipped is never edited.
@@ -112,6 +113,11 @@ MIGRATIONS: tuple[str, ...] = (
         fingerprint TEXT NOT NULL
     ) STRICT;
     CREATE INDEX ledger_created ON ledger (created);
+    """,
+    """
+    ALTER TABLE documents ADD COLUMN tag TEXT NOT NULL DEFAULT '';  -- owner of what models compute of this version
+    UPDATE documents SET tag = lower(hex(randomblob(16)));
+    CREATE TABLE purges (tag TEXT PRIMARY KEY) STRICT;              -- of versions that are gone: not done yet
     """,
 )
 

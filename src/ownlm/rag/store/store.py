@@ -11,8 +11,9 @@ Every method may be called from any thread. Raises StoreError, StoreBusy or Stor
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from sqlite3 import Connection
@@ -20,7 +21,8 @@ from types import TracebackType
 
 import numpy as np
 
-from ownlm.errors import StoreFull
+from ownlm.engine import kv_folder
+from ownlm.errors import StoreError, StoreFull
 from ownlm.home import data_home
 from ownlm.rag.store import files as store_files
 from ownlm.rag.store import read as store_read
@@ -47,12 +49,17 @@ class Store:
         self.home = home
         self._database = database
         self._vectors = VectorIndex()
+        self.on_purge: list[Callable[[str], object]] = []
+        """Called with the tag of each version of a document that is gone: whoever computed of its text forgets it."""
 
     @classmethod
     def open(cls, home: str | os.PathLike[str], *, wait: float = WAIT_SECONDS, max_pages: int | None = None) -> Store:
         """Open the index under ``home``, made if missing; ``wait`` is how many seconds a writer waits for another."""
         folder = data_home(home)
-        return cls(folder, Database(folder / FILE, wait=wait, max_pages=max_pages))
+        store = cls(folder, Database(folder / FILE, wait=wait, max_pages=max_pages))
+        with contextlib.suppress(StoreError):  # whoever removes a document next says so
+            store.purge_computed()
+        return store
 
     # -- documents ---------------------------------------------------------------------------------------------
 
@@ -106,6 +113,7 @@ class Store:
         Does nothing when nothing was removed since the last time. What a crash, a full disk or another process's
         reading kept it from doing, the next call does.
         """
+        self.purge_computed()
         with self.reading() as connection:
             (due,) = connection.execute("SELECT purge_due FROM state").fetchone()
         if not due:
@@ -123,6 +131,29 @@ class Store:
         if self._database.shrink():
             with self.transaction() as connection:
                 connection.execute("UPDATE state SET purge_due = 0 WHERE purge_due = 2")
+
+    def purge_computed(self) -> None:
+        """Leave no byte of what models computed of text that is gone, in this process, in others, or on disk.
+
+        Raises StoreError where files cannot be removed; the next call tries again.
+        """
+        with self.reading() as connection:
+            tags = [tag for (tag,) in connection.execute("SELECT tag FROM purges")]
+        if not tags:
+            return
+        for tag in tags:
+            for told in self.on_purge:
+                told(tag)
+        root = self.home / kv_folder.FOLDER
+        try:
+            kv_folder.purge(root, tags)
+        except OSError as error:
+            raise StoreError(
+                f"what models computed of a document that is gone could not be removed from {root} ({error}): "
+                "check the folder's permissions, or delete it"
+            ) from error
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM purges WHERE tag = ?", [(tag,) for tag in tags])
 
     # -- search ------------------------------------------------------------------------------------------------
 
@@ -172,6 +203,17 @@ class Store:
         """In how many chunks each of these stems stands, as the word index stems them."""
         with self.reading() as connection:
             return store_words.frequencies(connection, stems)
+
+    def whole(self, documents: Collection[int] | None, most: int) -> list[Passage]:
+        """Every chunk of these documents (None: of all), by document and place, with score 0; none if they have more
+        than ``most`` characters together."""
+        with self.reading() as connection:
+            return store_read.whole(connection, documents, most)
+
+    def tags(self, documents: Iterable[int]) -> dict[int, str]:
+        """The owner's tag of each of these documents' present version."""
+        with self.reading() as connection:
+            return store_read.tags(connection, documents)
 
     def neighbours(self, chunk_id: int, before: int = 1, after: int = 1) -> list[Passage]:
         """A chunk with those around it in its document, in the document's order."""

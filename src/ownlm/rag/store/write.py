@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ def _put(connection: sqlite3.Connection, version: Version) -> int:
         touch(connection, row[0], version.state)
         return int(row[0])
     if row:
+        _disown(connection, row[0])
         _clear(connection, row[0])
     text, extracted = version.extracted.text, version.extracted
     tail = version.chunks[-1].end if version.chunks else 0
@@ -93,6 +95,7 @@ def _put(connection: sqlite3.Connection, version: Version) -> int:
         "marks": _json([[m.kind, m.start, m.end, m.level, m.label] for m in extracted.marks]),
         "tail": text[tail:],
         "recipe": version.recipe,
+        "tag": secrets.token_hex(16),
         "generation": bump(connection),
     }
     columns = list(values)
@@ -112,6 +115,7 @@ def remove(connection: sqlite3.Connection, document: int) -> bool:
     row = connection.execute("SELECT name FROM documents WHERE id = ?", (document,)).fetchone()
     if row is None:
         return False
+    _disown(connection, document)
     _clear(connection, document)
     ledger_redaction.redact(connection, row[0])
     connection.execute("DELETE FROM documents WHERE id = ?", (document,))
@@ -181,6 +185,11 @@ def _clear(connection: sqlite3.Connection, document: int) -> None:
     store_words.remove(connection, document)
     connection.execute("DELETE FROM chunks WHERE document_id = ?", (document,))
     connection.execute("DELETE FROM vectors WHERE document_id = ?", (document,))
+
+
+def _disown(connection: sqlite3.Connection, document: int) -> None:
+    """What models computed of a document's text is to go (``Store.purge``)."""
+    connection.execute("INSERT OR IGNORE INTO purges SELECT tag FROM documents WHERE id = ?", (document,))
 
 
 def _check(version: Version) -> None:

@@ -48,6 +48,12 @@ aside and named in the answer's `warnings`. Nothing is silently ignored. A field
 Answers carry two fields beyond OpenAI's: `warnings` where there are any, and `reasoning_content` (in a stream's
 `delta` too) for what a reasoning model thought before its answer.
 
+`usage.prompt_tokens_details` explains the prefix cache. Of `cached_tokens`, `from_memory` were in this process's cache
+and `from_disk` were read from the store that outlives it (`--kv-store`). `first_difference` is the first token of the
+prompt that the nearest entry of either does not have in its place: its `index`, its text (`token`), and the prompt's
+text just before it (`after`); with several prompts also which of them (`prompt`). It is null where an entry has the
+whole prompt. What must be equal for a prompt to be found stands before that token: put there what changes least.
+
 Further routes: `GET /v1/models`, `GET /v1/models/{id}`, `GET /health`, `GET /metrics` (Prometheus).
 """
 

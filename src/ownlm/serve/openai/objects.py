@@ -26,11 +26,27 @@ def total_usage(firsts: Sequence[Generation], generations: Sequence[Generation])
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached},
+        "prompt_tokens_details": {"cached_tokens": cached, **_reuse(firsts)},
         "completion_tokens_details": {
             "accepted_prediction_tokens": sum(generation.accepted_tokens for generation in generations),
             "rejected_prediction_tokens": sum(generation.rejected_tokens for generation in generations),
         },
+    }
+
+
+def _reuse(firsts: Sequence[Generation]) -> Json:
+    """Ours beside OpenAI's ``cached_tokens``: where they were, and where the first prompt that is not known whole parts
+    from the nearest entry of the cache. Of that entry nothing is told: it may be another caller's."""
+    from_disk = sum(generation.reuse.from_disk for generation in firsts)
+    parted = [(at, found) for at, one in enumerate(firsts) if (found := one.first_difference) is not None]
+    difference: Json | None = None
+    if parted:
+        prompt, (index, text, before) = parted[0]
+        difference = {"index": index, "token": text, "after": before} | ({"prompt": prompt} if len(firsts) > 1 else {})
+    return {
+        "from_memory": sum(generation.cached_tokens for generation in firsts) - from_disk,
+        "from_disk": from_disk,
+        "first_difference": difference,
     }
 
 
