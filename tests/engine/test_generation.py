@@ -55,6 +55,7 @@ class FakeHandle:
     """The tokens that an engine would give."""
 
     prompt_tokens, cached_tokens, prompt_logprobs, reuse = 3, 1, None, Reuse()
+    accepted_tokens = rejected_tokens = 0
 
     def __init__(self, outs: list[TokenOut], error: OwnLMError | None = None) -> None:
         self.outs, self.error = outs, error

@@ -27,6 +27,7 @@ class FakeGeneration:
 
     prompt_tokens = cached_tokens = 0
     reuse, first_difference = Reuse(), None
+    accepted_tokens = rejected_tokens = 0
 
     def __init__(self, llm: FakeLLM) -> None:
         self.llm = llm
