@@ -160,7 +160,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.Cap
 def test_the_command_loads_a_model_and_talks(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     model = write_tiny_llm(tmp_path / "tiny")
-    words = ("chat", "--model", model, "--ops", "torch", "--max-tokens", "8", "--seed", "3", "--temperature", "0.5")
+    words = ("chat", "--model", model, "--device", "cpu", "--max-tokens", "8", "--seed", "3", "--temperature", "0.5")
     code, out, err = run(*words, data="Hello\nAgain\n")
     assert code == 0 and out.count("\n") >= 2 and err.count("first after") == 2
     assert run(*words, data="Hello\nAgain\n")[1] == out
@@ -174,10 +174,10 @@ def test_the_command_loads_a_model_and_talks(run: Run, tmp_path: Path) -> None:
         (["chat", "--model", "no-such-model"], "no-such-model"),
         (["chat", "--model", "/nowhere/at/all"], "/nowhere/at/all"),
         (["chat", "--model", "all-MiniLM-L6-v2-q8_0"], "encoder"),
-        (["chat", "--model", "TINY", "--ops", "torch", "--top-p", "3"], "top_p is 3.0"),
-        (["chat", "--model", "TINY", "--ops", "torch", "--context", "99999"], "512"),
-        (["chat", "--model", "TINY", "--ops", "abacus"], "abacus"),
-        (["chat", "--model", "BASE", "--ops", "torch"], "no chat template"),
+        (["chat", "--model", "TINY", "--top-p", "3"], "top_p is 3.0"),
+        (["chat", "--model", "TINY", "--context", "99999"], "512"),
+        (["chat", "--model", "TINY", "--device", "abacus"], "abacus"),
+        (["chat", "--model", "BASE"], "no chat template"),
     ],
     ids=" ".join,
 )

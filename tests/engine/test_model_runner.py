@@ -23,6 +23,7 @@ from ownlm.model.params import DecoderParams
 
 sys.path.append(str(Path(__file__).parents[1] / "model"))
 import tiny_families
+from decoder_support import side
 
 # Without windows, with windows shorter than the prompts, alternating, with experts, with learned positions.
 FAMILIES = ["llama3", "mistral", "gemma3", "qwen3_moe", "gpt2", "gpt_oss"]
@@ -38,7 +39,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def tiny(folder: Path, request: pytest.FixtureRequest) -> Tiny:
     files = checkpoint.load(folder)
     config = decoder_config(files.config(), folder)
-    return sides.load(request.param), config, decoder_params(config, files.tensors)
+    return side(request.param), config, decoder_params(config, files.tensors)
 
 
 def runner(tiny: Tiny, blocks: int, block_size: int = 16) -> ModelRunner:
@@ -119,7 +120,7 @@ def test_forked_answers_keep_apart(tiny: Tiny) -> None:
 def test_what_else_runs_changes_no_bit(tiny: Tiny) -> None:
     """Native side: seeded answers and their log probabilities, alone and among others, whole and in chunks."""
     if tiny[0].name != "native":
-        pytest.skip("torch chooses its arithmetic by the shape of the batch")
+        pytest.skip("torch, as a GPU, chooses its arithmetic by the shape of the batch")
     asked = prompts(tiny[1].vocab_size)
     params = [SamplingParams(temperature=1.2, max_tokens=12, seed=seed, logprobs=1) for seed in range(len(asked))]
 

@@ -54,6 +54,17 @@ def expected(family: str, seed: int) -> Logits:
     return logits
 
 
+def side(name: str) -> Ops:
+    """The side called so; that for GPUs on the CPU, in float32, so that it is tested on every machine."""
+    if name != "cuda":
+        return load(name)
+    import torch
+
+    from ownlm.model.ops.cuda import CudaOps
+
+    return CudaOps("cpu", torch.float32, "f32")
+
+
 class Forward:
     """A decoder with its cache; sequences are numbered from 0, and sequence n has the blocks n * 7 + 1 and on."""
 

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ownlm.cli.options import Draft, ExactHead, Home, Json, KvStore, KvStoreLimit, Speculate, head_of, store_bytes
+from ownlm.cli.options import (
+    Device,
+    Draft,
+    ExactHead,
+    Home,
+    Json,
+    KvStore,
+    KvStoreLimit,
+    Speculate,
+    head_of,
+    ops_of,
+    store_bytes,
+)
 from ownlm.cli.output import note, say, write_json
 from ownlm.cli.progress import indexing_progress, report
 
@@ -56,6 +68,7 @@ def ask(
     kv_store: KvStore = True,
     kv_store_limit: KvStoreLimit = None,
     exact_head: ExactHead = False,
+    device: Device = "auto",
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -69,7 +82,7 @@ def ask(
 
     settings = {
         "speculate": speculate, "draft": draft, "store": _kept(home, kv_store),
-        "store_limit": store_bytes(kv_store_limit), "head": head_of(exact_head),
+        "store_limit": store_bytes(kv_store_limit), "head": head_of(exact_head), "ops": ops_of(device),
     }  # fmt: skip
     writer = _writer(mode, model, backend, base_url, api_key_env, settings)
 
@@ -97,7 +110,10 @@ def ask(
 def _writer(
     mode: str | None, model: str | None, backend: str, base_url: str | None, api_key_env: str, settings: dict[str, Any]
 ) -> Callable[[], Generator] | None:
-    """What makes the generator, once it is needed; None for extract mode. Raises InvalidSetting."""
+    """What makes the generator, once it is needed; None for extract mode. ``settings``: those of the ``LLM``.
+
+    Raises InvalidSetting.
+    """
     from ownlm.cli.starter import or_starter
     from ownlm.errors import InvalidSetting
 

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from ownlm.cli.options import Draft, ExactHead, KvStore, KvStoreLimit, Speculate, head_of, store_bytes
+from ownlm.cli.options import (
+    Device,
+    Draft,
+    ExactHead,
+    KvStore,
+    KvStoreLimit,
+    Speculate,
+    head_of,
+    ops_of,
+    store_bytes,
+)
 from ownlm.cli.output import note
 
 Sampling = "Sampling; by default as the model's files say"
@@ -51,7 +61,7 @@ def chat(
     kv_store: KvStore = True,
     kv_store_limit: KvStoreLimit = None,
     exact_head: ExactHead = False,
-    ops: Annotated[str, typer.Option(help="What computes: native, or torch.", hidden=True)] = "native",
+    device: Device = "auto",
 ) -> None:
     """Talk with a model. Messages are lines; with piped input, each line is one too.
 
@@ -72,12 +82,12 @@ def chat(
         llm = LLM(
             model,
             context=context,
-            ops=ops,
             speculate=speculate,
             draft=draft,
             store=kv_store,
             store_limit=store_bytes(kv_store_limit),
             head=head_of(exact_head),
+            ops=ops_of(device),
             on_progress=progress,
         )
     with llm:

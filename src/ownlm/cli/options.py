@@ -29,6 +29,12 @@ KvStoreLimit = Annotated[
         show_default="4, or a tenth of the disk's free space",
     ),
 ]  # fmt: skip
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="auto|cpu|cuda", help="What computes; auto: an NVIDIA GPU that has room for the model."
+    ),
+]
 Speculate = Annotated[
     str,
     typer.Option(
@@ -61,3 +67,11 @@ def store_bytes(gigabytes: float | None) -> int | None:
     if not 0 < gigabytes < 1e6:
         raise InvalidSetting("--kv-store-limit", gigabytes, "give gigabytes, such as 4 or 0.5")
     return max(1, int(gigabytes * 1e9))
+
+
+def ops_of(device: str) -> str:
+    """The ``ops`` of an ``LLM`` that ``--device`` asks for. Raises InvalidSetting."""
+    known = {"auto": "auto", "cpu": "native", "cuda": "cuda"}
+    if device not in known:
+        raise InvalidSetting("--device", device, f"give {', '.join(known)}")
+    return known[device]

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ownlm.cli.options import Draft, ExactHead, KvStore, KvStoreLimit, Speculate, head_of, store_bytes
+from ownlm.cli.options import (
+    Device,
+    Draft,
+    ExactHead,
+    KvStore,
+    KvStoreLimit,
+    Speculate,
+    head_of,
+    ops_of,
+    store_bytes,
+)
 from ownlm.cli.output import note, say
 from ownlm.cli.serving import AllowHost, ApiKey, Host, Port, note_store
 
@@ -46,6 +56,7 @@ def serve(
     kv_store: KvStore = True,
     kv_store_limit: KvStoreLimit = None,
     exact_head: ExactHead = False,
+    device: Device = "auto",
     max_running: Annotated[int, typer.Option(help="Requests that are computed together.")] = 64,
     max_waiting: Annotated[int, typer.Option(help="Requests that may wait; the next are told to come back.")] = 1024,
     lenient: Annotated[
@@ -72,7 +83,7 @@ def serve(
             llm = LLM(
                 model, context=context, cache_tokens=cache_tokens, max_running=max_running, max_waiting=max_waiting,
                 speculate=speculate, draft=draft, store=kv_store, store_limit=store_bytes(kv_store_limit),
-                head=head_of(exact_head), on_progress=progress,
+                head=head_of(exact_head), ops=ops_of(device), on_progress=progress,
             )  # fmt: skip
         _serve(llm, name or llm.name, settings, listener)
 

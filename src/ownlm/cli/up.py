@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ownlm.cli.options import Draft, ExactHead, Home, KvStore, KvStoreLimit, Speculate, head_of, store_bytes
+from ownlm.cli.options import (
+    Device,
+    Draft,
+    ExactHead,
+    Home,
+    KvStore,
+    KvStoreLimit,
+    Speculate,
+    head_of,
+    ops_of,
+    store_bytes,
+)
 from ownlm.cli.output import note, say
 from ownlm.cli.progress import indexing_progress, report
 from ownlm.cli.serving import AllowHost, ApiKey, Host, Port, note_store
@@ -32,6 +43,7 @@ def up(
     kv_store: KvStore = True,
     kv_store_limit: KvStoreLimit = None,
     exact_head: ExactHead = False,
+    device: Device = "auto",
     home: Home = None,
 ) -> None:
     """Index DOCS, serve the page and the API on this machine, and print the address."""
@@ -51,7 +63,7 @@ def up(
             kept = library.home / FOLDER if kv_store else None
             llm = LLM(
                 model, speculate=speculate, draft=draft, store=kept, store_limit=store_bytes(kv_store_limit),
-                head=head_of(exact_head),
+                head=head_of(exact_head), ops=ops_of(device),
             )  # fmt: skip
             open_.enter_context(llm)
             note_store(llm)

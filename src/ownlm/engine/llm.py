@@ -60,7 +60,7 @@ class LLM:
         *,
         context: int | None = None,
         cache_tokens: int | None = None,
-        ops: str = "native",
+        ops: str = "auto",
         max_running: int = 64,
         max_waiting: int = 1024,
         speculate: str = "lookup",
@@ -73,7 +73,8 @@ class LLM:
         """Load a folder, a GGUF file, a name that ``ownlm list`` shows, or a Hub id, which is pulled if it is not here.
 
         ``context``: None is the model's own, or what memory leaves. ``cache_tokens``: keys and values are kept for so
-        many tokens, of all requests and of prompts that may come again. ``ops``: the side that computes.
+        many tokens, of all requests and of prompts that may come again. ``ops``: what computes; "auto" is a GPU
+        that has room for the model ("cuda"), else the CPU ("native"); "torch" is exact and slow.
         ``max_running`` requests share a step, ``max_waiting`` more may wait. ``speculate``: "lookup" computes tokens
         ahead that the text so far suggests, "off" does not; answers are the same, quotations come faster.
         ``draft``: a small model of the same vocabulary that guesses where the text does not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.footprint import footprint
 from ownlm.model.gguf import GgufFile
+from ownlm.model.ops.choice import Choice, choose
 from ownlm.model.prepared import prepare
 from ownlm.tokenizer import ChatTemplate, Tokenizer
 
@@ -46,15 +48,14 @@ def load(
     """See ``LLM.__init__``. ``packed``: weights packed before are mapped, others kept for the next time."""
     _check_count("context", context)
     _check_count("cache_tokens", cache_tokens)
-    side = sides.load(ops, head=head)
     path = _found(model, on_progress)
     files = checkpoint.load(path, verify=False)
     raw = files.config()
     if raw.get("model_type") == "bert":
         raise UnsupportedModel(f"{path} is an encoder, which writes nothing: ownlm.Embedder loads it")
     config = decoder_config(raw, path)
-    taken = footprint(config, files.tensors, ops, head)
-    room = _Room(str(model), config, taken.weights, memory.RESERVE + taken.more, memory.VALUE_BYTES[ops])
+    room = _room(str(model), config, files, ops, head, min(context or LEAST_CONTEXT, config.max_position_embeddings))
+    side = sides.load(room.choice.ops, head=head)
     tokens, length, notes = room.plan(context, cache_tokens)
     tokenizer = files.load_tokenizer(path)
     if tokenizer.vocab_size > config.vocab_size:
@@ -76,7 +77,7 @@ def load(
         tokenizer=tokenizer,
         chat_template=_template(path, files, tokenizer),
         defaults=defaults,
-        notes=(*notes, *remarks),
+        notes=(*room.choice.notes, *notes, *remarks),
         fingerprint=made.fingerprint,
         writing=made.writing,
         path=path,
@@ -118,12 +119,18 @@ class _Room:
     config: DecoderConfig
     weights: int
     reserve: int
-    value_bytes: int
+    choice: Choice
 
     @property
     def per_token(self) -> int:
         config = self.config
-        return config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * self.value_bytes
+        return (
+            config.num_hidden_layers
+            * 2
+            * config.num_key_value_heads
+            * config.head_dim
+            * memory.VALUE_BYTES[self.choice.ops]
+        )
 
     def plan(self, context: int | None, cache_tokens: int | None) -> tuple[int, int, list[str]]:
         """(tokens of the cache, tokens of the longest text, remarks). Raises InvalidSetting where that does not fit."""
@@ -132,7 +139,7 @@ class _Room:
             raise InvalidSetting("context", context, f"the model was made for at most {own} tokens")
         if context is not None and cache_tokens is not None and cache_tokens < context:
             raise InvalidSetting("cache_tokens", cache_tokens, f"give at least the context, which is {context}")
-        left = memory.available() - self.weights - self.reserve
+        left = self.choice.free - self.weights - self.reserve
         fitting = max(0, int(left * _SHARE)) // self.per_token
         notes = []
         length = context or min(own, cache_tokens or own)
@@ -141,8 +148,25 @@ class _Room:
             notes.append(f"context: {length} tokens of the model's {own}, which is what memory leaves room for")
         tokens = cache_tokens or max(length, min(_SEVERAL * length, _CACHE_TOKENS, fitting))
         tokens = -(-tokens // BLOCK_SIZE) * BLOCK_SIZE
-        memory.check(self.name, self.weights, tokens * self.per_token, tokens, reserve=self.reserve)
+        memory.check(
+            self.name, self.weights, tokens * self.per_token, tokens, there=self.choice.free, reserve=self.reserve,
+            where=self.choice.where,
+        )  # fmt: skip
         return tokens, length, notes
+
+
+def _room(name: str, config: DecoderConfig, files: Checkpoint, ops: str, head: str, least: int) -> _Room:
+    """Where the model computes, and what room is there for it. ``least``: tokens that it must have room for."""
+    on_gpu = functools.cache(lambda: footprint(config, files.tensors, "cuda"))
+
+    def needed() -> int:
+        cache = memory.KVShape.of(config).bytes(least, value_bytes=memory.VALUE_BYTES["cuda"])
+        return on_gpu().weights + on_gpu().more + memory.GPU_RESERVE + cache
+
+    choice = choose(ops, needed)
+    taken = on_gpu() if choice.ops == "cuda" else footprint(config, files.tensors, choice.ops, head)
+    reserve = memory.GPU_RESERVE if choice.ops == "cuda" else memory.RESERVE
+    return _Room(name, config, taken.weights, reserve + taken.more, choice)
 
 
 def _check_count(name: str, value: int | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.decoder_weights import decoder_params
 from ownlm.model.ops import packing
+from ownlm.model.ops.cuda_formats import held_bytes
 from ownlm.model.params import (
     EmbeddingWeight,
     GluWeight,
@@ -38,7 +39,7 @@ def footprint(config: DecoderConfig, tensors: Mapping[str, Tensor], ops: str, he
     Raises what ``decoder_params`` raises.
     """
     found: list[tuple[int, int]] = []
-    count = _native if ops == "native" else _torch
+    count = {"native": _native, "cuda": _cuda}.get(ops, _torch)
 
     def pack(leaf: Leaf) -> Leaf:
         found.append(count(leaf))
@@ -88,6 +89,15 @@ def _torch(leaf: Leaf) -> tuple[int, int]:
     matrices, biases = _parts(leaf)
     floats = 4 * sum(matrix.rows * _columns(matrix) for matrix in matrices)
     return floats + biases, floats
+
+
+def _cuda(leaf: Leaf) -> tuple[int, int]:
+    """Blocks of 4 and 8 bits stay, other numbers are bfloat16; a long prompt has each matrix as that for a moment."""
+    if isinstance(leaf, NormWeight | RMSNormWeight):
+        return _torch(leaf)
+    matrices, biases = _parts(leaf)
+    columns, rows = _columns(matrices[0]), sum(matrix.rows for matrix in matrices)
+    return held_bytes((matrix.format for matrix in matrices), rows, columns) + biases, 2 * rows * columns
 
 
 def _native(leaf: Leaf) -> tuple[int, int]:

@@ -16,9 +16,10 @@ from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.safetensors import Tensor
 
 BLOCK_SIZE = 16  # tokens of a block of the paged cache
-VALUE_BYTES = {"native": 2, "torch": 4}
+VALUE_BYTES = {"native": 2, "cuda": 2, "torch": 4}
 """Bytes of a key's or value's element in the cache of each side of ``ops``."""
 RESERVE = 256 << 20  # bytes for Python, the tokenizer, and the activations of a step
+GPU_RESERVE = 1 << 30  # bytes for the activations of a step, graphs, and the workspaces of libraries
 _CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory.stat")),
     (
@@ -87,9 +88,18 @@ def available() -> int:
 
 
 def check(
-    name: str | Path, weights: int, cache: int, context: int, *, there: int | None = None, reserve: int = RESERVE
+    name: str | Path,
+    weights: int,
+    cache: int,
+    context: int,
+    *,
+    there: int | None = None,
+    reserve: int = RESERVE,
+    where: str = "",
 ) -> None:
-    """Raise InvalidSetting with both numbers unless weights and cache, in bytes, fit into memory (or ``there``)."""
+    """Raise InvalidSetting with both numbers unless weights and cache, in bytes, fit into memory (or ``there`` bytes,
+    which are ``where``).
+    """
     there = available() if there is None else there
     needed = weights + cache + reserve
     if needed <= there:
@@ -99,8 +109,8 @@ def check(
         "model",
         str(name),
         f"it needs {needed / 1e9:.2f} GB (weights {weights / 1e9:.2f}, cache for {context} tokens {cache / 1e9:.2f}, "
-        f"work {reserve / 1e9:.2f}) and {there / 1e9:.2f} GB of memory are available: choose {smaller}a smaller model "
-        "or format",
+        f"work {reserve / 1e9:.2f}) and {there / 1e9:.2f} GB of memory are available"
+        f"{where and ' ' + where}: choose {smaller}a smaller model or format",
     )
 
 

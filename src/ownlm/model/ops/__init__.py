@@ -1,4 +1,4 @@
-"""The operations that models are written over, and the two sides that compute them."""
+"""The operations that models are written over, and the sides that compute them: kernels for CPUs, a GPU, the oracle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ownlm.errors import InvalidSetting
 from ownlm.model.ops.base import Ops as Ops
 from ownlm.model.ops.packing import RESCORE_FROM
 
-SIDES = ("native", "torch")
+SIDES = ("native", "cuda", "torch")
 
 
 HEADS = ("rescored", "exact")
@@ -24,6 +24,10 @@ def load(name: str, *, head: str = "exact", rescore_from: int | None = None) -> 
 
         least = RESCORE_FROM if rescore_from is None else rescore_from
         return NativeOps(head="rescored" if head == "rescored" else "exact", rescore_from=least)
+    if name == "cuda":
+        from ownlm.model.ops.cuda import CudaOps
+
+        return CudaOps()
     if name == "torch":
         from ownlm.model.ops.torch import TorchOps
 

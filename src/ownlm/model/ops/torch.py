@@ -80,6 +80,9 @@ class TorchOps:
 
     def glu_linear(self, x: Tensor, w: Linear, activation: GatedActivation) -> Tensor:
         gate, up = self._gate_and_up(x, w)
+        return self._activated(gate, up, activation)
+
+    def _activated(self, gate: Tensor, up: Tensor, activation: GatedActivation) -> Tensor:
         if activation == "silu":
             return F.silu(gate) * up
         if activation == "swiglu_oai":
@@ -125,12 +128,13 @@ class TorchOps:
 
     def read_blocks(self, cache: _Cache, ids: Ids) -> NDArray[np.uint8]:
         parts = [kept[:, self._ids(ids)].transpose(0, 1).flatten(1) for kept in self._by_block(cache)]
-        return np.ascontiguousarray(torch.cat(parts, dim=1).cpu().numpy()).view(np.uint8)
+        found: NDArray[np.uint8] = torch.cat(parts, dim=1).view(torch.uint8).cpu().numpy()
+        return found
 
     def write_blocks(self, cache: _Cache, ids: Ids, data: NDArray[np.uint8]) -> None:
-        halves = torch.from_numpy(np.array(data).view(np.float32)).to(self.device).chunk(2, dim=1)
+        halves = torch.from_numpy(np.array(data)).to(self.device).chunk(2, dim=1)
         for kept, half in zip(self._by_block(cache), halves, strict=True):
-            kept[:, self._ids(ids)] = half.view(len(ids), len(kept), *kept.shape[2:]).transpose(0, 1)
+            kept[:, self._ids(ids)] = half.view(kept.dtype).view(len(ids), len(kept), *kept.shape[2:]).transpose(0, 1)
 
     def qkv_rope(self, x: Tensor, w: Linear, spec: AttentionSpec, cache: _Cache, batch: Batch) -> Tensor:
         q, k, v = self._qkv(x, w, spec, batch)
@@ -203,14 +207,7 @@ class TorchOps:
         residual: Tensor | None = None,
         residual_scale: float = 1.0,
     ) -> Tensor:
-        scores = self.linear(x, w.router)
-        if config.softmax_of_chosen:
-            top, chosen = scores.topk(config.chosen, dim=1)
-            shares = torch.softmax(top, dim=1)
-        else:
-            shares, chosen = torch.softmax(scores, dim=1).topk(config.chosen, dim=1)
-            if config.normalize:
-                shares = shares / shares.sum(dim=1, keepdim=True)
+        shares, chosen = self.routed(self.linear(x, w.router), config)
         y = torch.zeros_like(x)
         for expert in range(config.count):
             rows, places = torch.where(chosen == expert)
@@ -219,6 +216,14 @@ class TorchOps:
                 y.index_add_(0, rows, self.linear(inner, w.down[expert]) * shares[rows, places, None])
         y = y * residual_scale
         return y if residual is None else y + residual
+
+    def routed(self, scores: Tensor, config: ExpertsConfig) -> tuple[Tensor, Tensor]:
+        """Shares and numbers [T, chosen] of the experts that each token goes to."""
+        if config.softmax_of_chosen:
+            top, chosen = scores.topk(config.chosen, dim=1)
+            return torch.softmax(top, dim=1), chosen
+        shares, chosen = torch.softmax(scores, dim=1).topk(config.chosen, dim=1)
+        return shares / shares.sum(dim=1, keepdim=True) if config.normalize else shares, chosen
 
     def logits(self, x: Tensor, head: Linear, batch: Batch, scale: float = 1.0, softcap: float | None = None) -> Tensor:
         y = self.linear(x[self._ids(batch.rows)], head) * scale
