@@ -53,7 +53,7 @@ class Ours:
         self.loaded = load(
             path, context=context, cache_tokens=2 * prompt + STREAMS * (new + 32), ops="native", on_progress=None
         )
-        self.llm = LLM.of(self.loaded)
+        self.llm = LLM.of(self.loaded, speculate="off")  # random weights fall into loops, which it would foresee
         self.plan = self.loaded.runner._step.__self__  # type: ignore[attr-defined]
 
     def run(self, prompt: list[int], new: int, streams: int) -> tuple[float, float]:

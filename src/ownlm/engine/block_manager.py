@@ -146,6 +146,11 @@ class BlockManager:
         table.registered = len(found)
         table.unchanged = 0
 
+    def has_room(self, table: BlockTable, place: int) -> bool:
+        """Whether token ``place`` can be written at once: its block is there, and nobody else's."""
+        at, blocks = place // self.block_size, table.blocks
+        return at < len(blocks) and self._references[blocks[at]] == 1
+
     def grow(self, table: BlockTable, computed: int, target: int) -> bool:
         """Make room to write tokens ``computed .. target - 1``; False, and nothing done, if blocks do not suffice."""
         blocks, size = table.blocks, self.block_size

@@ -7,7 +7,8 @@ is taken, or one is drawn. Of these steps a row pays for those it asks for: gree
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,7 @@ from ownlm.errors import InvalidGrammar, ModelError, OwnLMError
 _64_BITS = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(NamedTuple):
     """A token; its log probability, and (id, log probability) of the likeliest, where asked for.
 
     With an ``error`` there is no token, and the request ends with that.
@@ -32,7 +32,7 @@ class Sampled:
 
     token: int
     logprob: float | None = None
-    top: TopLogprobs = field(default_factory=list)
+    top: TopLogprobs | None = None
     error: OwnLMError | None = None
 
 
@@ -60,6 +60,9 @@ class RequestSampling:
         self._occurrences = Occurrences(prompt_ids) if params.penalizes else None
         self._bias_ids = np.fromiter(params.logit_bias.keys(), np.int64)
         self._biases = np.fromiter(params.logit_bias.values(), np.float32)
+        # Where nothing is asked for, the likeliest token is all there is to know of a row.
+        self.plain = params.greedy and self.matcher is None and self._occurrences is None and not params.logit_bias
+        self.plain = self.plain and not params.min_tokens and params.logprobs is None
         self._end_ids = np.array(sorted(id_ for id_ in self.ends if id_ < vocab_size), np.int64)
 
     def forced(self, limit: int | None = None) -> list[int]:
@@ -105,10 +108,9 @@ class RequestSampling:
     def choose(self, logits: Logits) -> int:
         """The position of the token taken among these logits."""
         best = int(logits.argmax())
-        if not np.isfinite(logits[best]):
-            raise ModelError(
-                f"the model's logits are not numbers ({logits[best]}): its weights are damaged, or too large"
-            )
+        value = float(logits[best])
+        if not isfinite(value):
+            raise ModelError(f"the model's logits are not numbers ({value}): its weights are damaged, or too large")
         if self._random is None or len(logits) == 1:
             return best
         return draw(logits, self.params, self._random.random())
@@ -142,6 +144,10 @@ class Sampler:
 
     def _one(self, row: Logits, state: RequestSampling) -> Sampled:
         try:
+            if state.plain:
+                token = state.choose(row)
+                state.generated += 1
+                return Sampled(token)
             choices, ids = state.adjusted(row)
             place = state.choose(choices)
             token = place if ids is None else int(ids[place])

@@ -93,6 +93,8 @@ class Scheduler:
 
     def schedule(self) -> ScheduledBatch:
         """The next step. Blocks to write to are there for all of it; empty only if nobody waits or runs."""
+        if not self._waiting and (entries := self._one_each()):
+            return ScheduledBatch(entries, [])
         chosen: dict[int, Scheduled] = {}
         running = self.running
         pending = [request for request in running if len(request.tokens) - request.computed > 1]
@@ -121,6 +123,19 @@ class Scheduler:
             budget -= self._admit(chosen, budget, scores)
         self._draft(chosen, budget)
         return ScheduledBatch(list(chosen.values()), self.blocks.take_copies())
+
+    def _one_each(self) -> list[Scheduled]:
+        """A token of each request, as nearly always; nothing where one asks for more, or for another block."""
+        has_room = self.blocks.has_room
+        entries = []
+        for request in self.running:
+            start = request.computed
+            if len(request.tokens) - start != 1 or request.drafted or request.scoring:
+                return []
+            if not has_room(request.table, start):
+                return []
+            entries.append(Scheduled(request, start, 1, 0, 0, 1))
+        return entries
 
     def computed(self, entry: Scheduled) -> None:
         """A step has computed this; the request may have been removed meanwhile."""

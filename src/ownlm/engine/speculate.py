@@ -54,15 +54,18 @@ class Speculator:
 
     def draft(self, running: Sequence[Request]) -> None:
         """Give those requests drafts that gain by them."""
-        if len(running) > MOST_REQUESTS or any(len(each.tokens) == each.prompt_length for each in running):
-            return  # a step full of answers, or of a prompt
+        if len(running) > MOST_REQUESTS:
+            return  # answers fill a step
         offers: list[Offer] = []
         for request in running:
-            request.drafted.clear()
-            if request.speculation is None:
-                request.speculation = Speculation(request, self._acceptance)
-            request.speculation.follow(request)
-            offers += self._offers(request, request.speculation, len(running))
+            if len(request.tokens) == request.prompt_length:
+                return  # a prompt fills it
+            known = request.speculation
+            if known is None:
+                known = request.speculation = Speculation(request, self._acceptance)
+            known.follow(request)
+            if self._model is not None or known.lookup.at >= 0:
+                offers += self._offers(request, known, len(running))
         if len(running) > 1:
             offers.sort(key=_likeliest, reverse=True)
         if offers or self._model is not None:
@@ -104,6 +107,7 @@ class Speculator:
             if costs and not costs[0]:
                 request.drafted = request.speculation.lookup.guess(len(costs))
             elif self._model is not None and (count := request.speculation.asked(request, len(costs))):
+                request.drafted.clear()
                 wishes.append((request, min(count, request.limit - len(request.tokens) - 1)))
         if self._model is not None:
             self._ask(self._model, running, [wish for wish in wishes if wish[1] > 0])

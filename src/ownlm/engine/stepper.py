@@ -190,7 +190,7 @@ class Stepper:
             reason = "stop"
         elif len(request.tokens) >= request.limit:
             reason = "length"
-        out = TokenOut(token, sampled.logprob, sampled.top, reason, request.cached_tokens)
+        out = TokenOut(token, sampled.logprob, sampled.top or [], reason, request.cached_tokens)
         if reason is None:
             request.outbox.put(out)
         else:
