@@ -203,6 +203,7 @@ class Engine:
 
     def _run(self) -> None:
         """The engine's thread: commands, then a step, and again; asleep when there is nothing to do."""
+        self._keeper.prepare(lambda: self._closed or self._commands.qsize() > 0)
         while not self._closed:
             try:
                 self._obey()

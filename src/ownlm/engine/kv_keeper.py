@@ -17,6 +17,8 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from ownlm.engine.block_table import BlockTable
 from ownlm.engine.kv_folder import tag_digest
 from ownlm.engine.kv_segment import Block
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 LEAST_TOKENS = 64
 """Fewer than so many new tokens are computed again sooner than they are worth a file."""
+_PREPARED = 2 << 20  # bytes that get memory at a time before the first request
 _COPY = 8 << 20  # bytes that are copied between two steps, and about the size of a segment
 _QUEUED = 128 << 20  # bytes of copies that may wait for the disk
 _JOBS = 256  # prompts that may wait to be copied: the oldest is given up
@@ -88,6 +91,19 @@ class Keeper:
         self._writer: threading.Thread | None = None
         if store is not None:
             self._blocks.elsewhere = store.children
+
+    def prepare(self, wanted: Callable[[], bool]) -> None:
+        """Before the first request: give memory to the blocks that will be read into, until ``wanted`` says that
+        somebody came. The first write to a page of a cache costs more than the copy."""
+        if self.store is None:
+            return
+        zeros = np.zeros((max(1, _PREPARED // self._runner.block_bytes), self._runner.block_bytes), np.uint8)
+        count = min(self.store.blocks, self._blocks.total, self._runner.max_positions // self._runner.block_size)
+        for at in range(0, count, len(zeros)):
+            if wanted():
+                return
+            some = range(at, min(count, at + len(zeros)))
+            self._runner.write_blocks(some, zeros[: len(some)])
 
     def arrived(self, request: Request) -> None:
         """A request waits from now on; the lock is held."""
