@@ -136,6 +136,8 @@ class LLM:
             eos_ids=loaded.tokenizer.eos_ids,
             max_running=max_running,
             max_waiting=max_waiting,
+            step_tokens=loaded.steps[0],
+            step_tokens_shared=loaded.steps[1],
             speculator=speculator(speculate, None if draft is None else draft.runner, self.vocab_size),
             store=store.store,
         )

@@ -18,6 +18,7 @@ class Loaded:
 
     ``fingerprint`` reads the weights' files where they carry no checksum: it is called when it is needed. ``path``: its
     folder or GGUF file, None for a model that has none. ``writing``: its packed weights, on their way to the disk.
+    ``steps``: tokens that a step computes at most, and while anyone is being answered (``Engine``).
     """
 
     name: str
@@ -29,3 +30,4 @@ class Loaded:
     fingerprint: Callable[[], str] = str
     path: Path | None = None
     writing: Writing | None = None
+    steps: tuple[int, int] = (512, 128)

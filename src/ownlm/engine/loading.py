@@ -32,6 +32,7 @@ BLOCK_SIZE = memory.BLOCK_SIZE
 LEAST_CONTEXT = 2048  # below this a model is of little use: then memory is said to be too small
 _SHARE = 0.5  # of the memory that weights leave, for keys and values, where nobody says how much
 _SEVERAL = 4  # contexts that the cache has room for by default, so that requests run side by side and prompts stay
+_GPU_STEPS = (4096, 1024)  # tokens of a step: fewer leave a GPU idle between launches
 _CACHE_TOKENS = 1 << 16  # and no more tokens than this, or one context
 
 
@@ -80,6 +81,7 @@ def load(
         notes=(*room.choice.notes, *notes, *remarks),
         fingerprint=made.fingerprint,
         writing=made.writing,
+        steps=_GPU_STEPS if room.choice.ops == "cuda" else (512, 128),
         path=path,
     )
 

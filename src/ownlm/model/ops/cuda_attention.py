@@ -13,6 +13,10 @@ from torch.nn import functional as F
 from ownlm.model.ops.base import AttentionSpec
 from ownlm.model.ops.cuda_batch import DeviceBatch, Few, Many
 
+ROWS = 512
+"""Tokens whose scores are computed in the open at a time, for one key-value head: they are float32, and as long as the
+text."""
+
 
 def attend_few(q: Tensor, keys: Tensor, values: Tensor, few: Few, block_size: int, spec: AttentionSpec,
                sinks: Tensor | None, batch: DeviceBatch) -> Tensor:  # fmt: skip
@@ -37,11 +41,13 @@ def attend_many(q: Tensor, keys: Tensor, values: Tensor, many: Many, spec: Atten
     if spec.softcap is not None or sinks is not None:
         unseen = _many_unseen(many, new, spec.window, torch.float32, batch)
         own = None if sinks is None else sinks.view(spec.kv_heads, -1, 1)
-        parts = [  # one key-value head at a time: scores are heads x new x length
-            _open(grouped[head], k[head], v[head], unseen, spec, None if own is None else own[head])
-            for head in range(spec.kv_heads)
-        ]
-        return torch.stack(parts).permute(2, 0, 1, 3).reshape(new, -1)
+        out = torch.empty_like(grouped)
+        for head in range(spec.kv_heads):
+            for start in range(0, new, ROWS):
+                rows = slice(start, start + ROWS)
+                sink = None if own is None else own[head]
+                out[head, :, rows] = _open(grouped[head, :, rows], k[head], v[head], unseen[rows], spec, sink)
+        return out.permute(2, 0, 1, 3).reshape(new, -1)
     k, v = (part.expand(-1, grouped.shape[1], -1, -1) for part in (k, v))
     if new == length and (spec.window is None or spec.window >= length):
         out = F.scaled_dot_product_attention(grouped, k, v, is_causal=True, scale=spec.scale)
