@@ -108,7 +108,7 @@ def decoder_cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[], 
     for name, make in stored.items():
         values = make()
         copies = [native.pack([values], name) for _ in range(max(1, -(-(96 << 20) // values.nbytes)))]
-        for tokens in (1, 2, 4, 8, 16, 32, 64, 512):
+        for tokens in (1, 2, 4, 8, 9, 12, 16, 24, 32, 48, 64, 512):
             x, out = rng.standard_normal((tokens, columns), dtype=np.float32), np.empty((tokens, rows), np.float32)
             turn = itertools.cycle(copies)
             yield (

@@ -73,7 +73,7 @@ def test_leading_logits_have_the_head_s_own_bits(
     assert np.array_equal(np.take_along_axis(found, lead, 1), np.take_along_axis(want, lead, 1))
     assert np.array_equal(found.argmax(1), want.argmax(1))
     same = (found == want).mean()
-    assert same == 1 if columns <= 1000 else same < 0.5, "all of few columns, few of many"
+    assert same == 1 if columns <= 1000 else same < 0.9, "all of few columns, not all of many"
     assert np.abs(found - want).std() < 0.12 * want.std()
 
 
@@ -103,15 +103,15 @@ def test_no_bit_depends_on_the_batch_or_the_threads(
             assert np.array_equal(rescored.run(asking)[0], whole[row])
 
 
-def test_candidates_are_at_most_2048_and_the_largest(rng: np.random.Generator, x: Array) -> None:
+def test_candidates_are_at_most_4096_and_the_largest(rng: np.random.Generator, x: Array) -> None:
     w = (rng.standard_normal((1, D)) + 0.02 * rng.standard_normal((9000, D))).astype(np.float32)  # all nearly alike
     exact, rescored = both(x, w, "f32")
     want, found = exact.run(batch()), rescored.run(batch())
     copy = plan.Plan()
     copy.logits(copy.embed([("ids", x, "f32")], D), head_of(w, "f32").copy)
-    ranked = np.argsort(-copy.run(batch()), 1, kind="stable")[:, :2048]
+    ranked = np.argsort(-copy.run(batch()), 1, kind="stable")[:, :4096]
     assert np.array_equal(np.take_along_axis(found, ranked, 1), np.take_along_axis(want, ranked, 1))
-    assert (found == want).sum(1).max() < 2048 + 20  # a few of the others are right by chance
+    assert (found == want).sum(1).max() < 4096 + 20  # a few of the others are right by chance
 
 
 def test_equal_logits_and_what_is_no_number(x: Array) -> None:

@@ -193,8 +193,8 @@ class Plan:
         self, x: int, head: Head, bias: Floats | None = None, scale: float = 1.0, softcap: float = 0.0
     ) -> None:
         """As :meth:`logits`, over half the bytes of an 8-bit head: the copy gives all logits, then those that may be
-        the largest (8 standard deviations of the copy's error below its largest; 64 to 2048 of them) are computed
-        again from the head's own rows, to the bits that :meth:`logits` would give.
+        the largest, or whose probability makes the copy's error count (64 to 4096 of them), are computed again from
+        the head's own rows, to the bits that :meth:`logits` would give.
         """
         self._plan.rescored_logits(x, head, bias, scale, softcap)
 

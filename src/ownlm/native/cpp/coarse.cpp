@@ -24,34 +24,47 @@ uint16_t float_to_half(float x) {
   return static_cast<uint16_t>(sign | static_cast<uint16_t>((bits - 0x38000000u) >> 13));
 }
 
-float code(float x, float inverse) { return std::min(15.0f, static_cast<float>(static_cast<int>(x * inverse + 8.5f))) - 8.0f; }
+constexpr int kLanes = 8;  // sums are kept in so many parts that the compiler can add side by side
+
+float code(float x, float inverse) { return static_cast<float>(static_cast<int>(std::min(15.49f, x * inverse + 8.5f))) - 8.0f; }
+
+float total(const float* lanes) {
+  float sum = 0.0f;
+  for (int j = 0; j < kLanes; ++j) sum += lanes[j];
+  return sum;
+}
 
 // A block of 32: codes by the scale that puts the largest at -8, then by the scale that fits these codes best.
 void round_block(const float* x, uint8_t* block, float* errors) {
-  float peak = 0.0f;
-  for (int i = 0; i < kGroup; ++i)
-    if (std::fabs(x[i]) > std::fabs(peak)) peak = x[i];
-  float scale = peak / -8.0f, product = 0.0f, square = 0.0f;
+  float high[kLanes] = {}, low[kLanes] = {}, product[kLanes] = {}, square[kLanes] = {};
+  for (int i = 0; i < kGroup; i += kLanes)
+    for (int j = 0; j < kLanes; ++j) {
+      high[j] = std::max(high[j], x[i + j]);
+      low[j] = std::min(low[j], x[i + j]);
+    }
+  const float most = *std::max_element(high, high + kLanes), least = *std::min_element(low, low + kLanes);
+  float scale = (most > -least ? most : least) / -8.0f;
   const float first = scale != 0.0f ? 1.0f / scale : 0.0f;
-  for (int i = 0; i < kGroup; ++i) {
-    const float q = code(x[i], first);
-    product += x[i] * q;
-    square += q * q;
-  }
-  if (square > 0.0f) scale = product / square;
+  for (int i = 0; i < kGroup; i += kLanes)
+    for (int j = 0; j < kLanes; ++j) {
+      const float q = code(x[i + j], first);
+      product[j] += x[i + j] * q;
+      square[j] += q * q;
+    }
+  if (total(square) > 0.0f) scale = total(product) / total(square);
   const uint16_t half = float_to_half(scale);
   scale = half_to_float(half);
   const float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
-  uint8_t codes[kGroup];
+  float codes[kGroup];
   for (int i = 0; i < kGroup; ++i) {
-    const float q = code(std::max(-8.0f, std::min(8.0f, x[i] * inverse)), 1.0f);
-    codes[i] = static_cast<uint8_t>(static_cast<int>(q) + 8);
-    const float error = x[i] - scale * q;
+    codes[i] = code(std::max(-8.0f, std::min(8.0f, x[i] * inverse)), 1.0f);
+    const float error = x[i] - scale * codes[i];
     errors[i] += error * error;
   }
   block[0] = static_cast<uint8_t>(half & 255);
   block[1] = static_cast<uint8_t>(half >> 8);
-  for (int i = 0; i < kGroup / 2; ++i) block[2 + i] = static_cast<uint8_t>(codes[i] | codes[i + 16] << 4);
+  for (int i = 0; i < kGroup / 2; ++i)
+    block[2 + i] = static_cast<uint8_t>((static_cast<int>(codes[i]) + 8) | (static_cast<int>(codes[i + 16]) + 8) << 4);
 }
 
 Lookup::Format lookup_format(Format f) {

@@ -29,6 +29,7 @@ class CopyLogits : public Step {
   std::unique_ptr<Step> inner_;
 };
 
+// out: of each stretch its largest, then of each the sum of exp(x - largest)
 class Maxima : public Step {
  public:
   Maxima(int64_t columns, int out) : Step("maxima"), out_(out), columns_(columns), stretch_(stretch_of(columns)), stretches_(ceil_div(columns, stretch_)) {
@@ -40,10 +41,13 @@ class Maxima : public Step {
   void work(const Run& run, int64_t task, void*) const override {
     const int64_t across = ceil_div(stretches_, kShare), row = task / across, first = task % across * kShare;
     if (exact(run, row)) return;
-    const float* x = run.batch.out + row * columns_;
-    float* to = run.at<float>(out_) + row * line(stretches_ * 4) / 4;
-    for (int64_t s = first; s < std::min(stretches_, first + kShare); ++s)
-      to[s] = kernels()->decoder->maximum(x + s * stretch_, std::min(stretch_, columns_ - s * stretch_));
+    float* to = run.at<float>(out_) + row * line(stretches_ * 8) / 4;
+    for (int64_t s = first; s < std::min(stretches_, first + kShare); ++s) {
+      const float* x = run.batch.out + row * columns_ + s * stretch_;
+      const int64_t count = std::min(stretch_, columns_ - s * stretch_);
+      to[s] = kernels()->decoder->maximum(x, count);
+      to[stretches_ + s] = static_cast<float>(kernels()->decoder->sum_exp(x, count, 1.0f, to[s]));
+    }
   }
 
  private:
@@ -61,36 +65,34 @@ class Candidates : public Step {
     writes = {out};
   }
   int64_t tasks(const Run& run) override { return run.batch.exact_rows == run.batch.wanted ? 0 : run.batch.wanted; }
-  size_t scratch(const Run&) const override { return static_cast<size_t>(stretches_) * sizeof(float); }
+  size_t scratch(const Run&) const override { return static_cast<size_t>(h_.exact.n) * sizeof(int32_t); }
   void work(const Run& run, int64_t row, void* scratch) const override {
     int32_t* to = run.at<int32_t>(out_) + row * (line((1 + kMostCandidates) * 4) / 4);
     to[0] = 0;
     if (exact(run, row)) return;
-    const float* maxima = run.at<const float>(maxima_) + row * (line(stretches_ * 4) / 4);
+    const float* maxima = run.at<const float>(maxima_) + row * (line(stretches_ * 8) / 4);
     const float bound = bound_of(maxima, run.at<const float>(x_) + row * h_.exact.k, static_cast<float*>(scratch));
     const float* logits = run.batch.out + row * h_.exact.n;
-    int32_t *heap = to + 1, count = 0;  // once it is full, the worst of the best so far on top
-    const auto better = [logits](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); };
+    const float below = std::nextafter(bound, -std::numeric_limits<float>::infinity());
+    int32_t* found = static_cast<int32_t*>(scratch);
+    int64_t count = 0;
     for (int64_t s = 0; s < stretches_; ++s) {
       if (!(maxima[s] >= bound)) continue;
-      for (int64_t i = s * stretch_; i < std::min(h_.exact.n, (s + 1) * stretch_); ++i) {
-        const int32_t id = static_cast<int32_t>(i);
-        if (!(logits[i] >= bound)) continue;
-        if (count < kMostCandidates) {
-          heap[count++] = id;
-          if (count == kMostCandidates) std::make_heap(heap, heap + count, better);
-        } else if (better(id, heap[0])) {
-          std::pop_heap(heap, heap + count, better);
-          heap[count - 1] = id;
-          std::push_heap(heap, heap + count, better);
-        }
-      }
+      const int64_t end = std::min(h_.exact.n, (s + 1) * stretch_);
+      for (int64_t i = s * stretch_ - 1; (i = kernels()->decoder->next_above(logits, i + 1, end, below)) < end;) found[count++] = static_cast<int32_t>(i);
     }
-    to[0] = count;
+    if (count > kMostCandidates) {
+      const auto better = [logits](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); };
+      std::nth_element(found, found + kMostCandidates, found + count, better);
+      count = kMostCandidates;
+    }
+    to[0] = static_cast<int32_t>(count);
+    std::copy(found, found + count, to + 1);
   }
 
  private:
   float bound_of(const float* maxima, const float* x, float* sorted) const {
+    if (stretches_ < kFewestCandidates) return std::numeric_limits<float>::lowest();
     float squares[8] = {};
     for (int64_t i = 0; i < h_.exact.k; i += 8)  // k is a multiple of 32
       for (int j = 0; j < 8; ++j) {
@@ -99,12 +101,18 @@ class Candidates : public Step {
       }
     float square = 0.0f;
     for (float s : squares) square += s;
-    const float within = *std::max_element(maxima, maxima + stretches_) - kMarginSigmas * std::fabs(h_.scale) * std::sqrt(square);
-    // also where x is no number, so that logits which are none come out of the head's own rows
-    if (stretches_ < kFewestCandidates || !std::isfinite(within)) return -std::numeric_limits<float>::infinity();
+    square *= h_.scale * h_.scale;
+    const float peak = *std::max_element(maxima, maxima + stretches_);
+    double sum = 0;
+    for (int64_t s = 0; s < stretches_; ++s)
+      if (maxima[s] > peak - 30.0f) sum += static_cast<double>(maxima[stretches_ + s]) * std::exp(static_cast<double>(maxima[s] - peak));
+    const float likeliest = peak - kMarginSigmas * std::sqrt(square);
+    const float worth = peak + static_cast<float>(std::log(sum)) - std::log(square / (2.0f * kWorth));
+    // where x is no number, nor is this: then any logits will do, for what comes out of the head's own rows is none
+    if (!std::isfinite(likeliest)) return std::numeric_limits<float>::lowest();
     std::copy(maxima, maxima + stretches_, sorted);
     std::nth_element(sorted, sorted + kFewestCandidates - 1, sorted + stretches_, std::greater<float>());
-    return std::min(within, sorted[kFewestCandidates - 1]);
+    return std::min({likeliest, worth, sorted[kFewestCandidates - 1]});
   }
 
   int x_, maxima_, out_;
@@ -152,7 +160,8 @@ class Rescore : public OwnRows {
     const int32_t* found = run.at<const int32_t>(candidates_) + row * (line((1 + kMostCandidates) * 4) / 4);
     const int32_t* ids = found + 1;
     float bias[kPanel], out[kPanel];
-    for (int64_t i = begin(t), end = std::min<int64_t>(found[0], begin(t + 1)); i < end; i += kPanel) {
+    for (int64_t i = t * kEach, end = std::min<int64_t>(found[0], (t + 1) * kEach); i < end; i += kPanel) {
+      for (int64_t c = i + kPanel; c < std::min(end, i + 2 * kPanel); ++c) prefetch(h_.rows + ids[c] * row_, row_);
       const int64_t count = std::min<int64_t>(kPanel, end - i);
       const Packed w = lay_out(count, 1, scratch, [&](int64_t c) { return static_cast<int64_t>(ids[i + c]); });
       if (h_.bias)
@@ -166,12 +175,14 @@ class Rescore : public OwnRows {
   }
 
  private:
-  // Few candidates are the rule, and they are shared out finely: tasks begin at 0, 32, 64, 96, 128, 256, 512, 1024.
-  static constexpr int64_t kTasks = 8;
-  static int64_t begin(int64_t t) { return t <= 4 ? 32 * t : std::min<int64_t>(kMostCandidates, 128 << (t - 4)); }
+  static constexpr int64_t kEach = 64, kTasks = kMostCandidates / kEach;  // most tasks find nothing to do: few are candidates
+  static void prefetch(const uint8_t* at, int64_t bytes) {
+#if defined(__GNUC__)
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
+#endif
+  }
   int candidates_;
 };
-static_assert(kMostCandidates == 128 << 4 && kMostCandidates % kPanel == 0);
 
 class ExactHead : public OwnRows {
  public:
@@ -207,7 +218,7 @@ void push_rescored_head(Plan& plan, int x, int copied, int records, const Rescor
   l.scale = h.scale;
   const int64_t stretches = ceil_div(h.exact.n, stretch_of(h.exact.n));
   plan.push(std::make_unique<CopyLogits>(make_linear(copied, Rows::wanted, l, -1)));
-  const int maxima = plan.add(Rows::wanted, stretches * 4);
+  const int maxima = plan.add(Rows::wanted, stretches * 8);
   plan.push(std::make_unique<Maxima>(h.exact.n, maxima));
   const int candidates = plan.add(Rows::wanted, (1 + kMostCandidates) * 4);
   plan.push(std::make_unique<Candidates>(x, maxima, h, candidates));

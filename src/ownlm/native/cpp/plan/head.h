@@ -1,20 +1,22 @@
 // Logits by a 4-bit copy of the head, of which the leading ones are computed again with the head's own rows.
 //
 //   logits      all columns, with the copy: half the bytes of an 8-bit head
-//   maxima      the largest of each stretch of columns, so that candidates are sought where they can be
-//   candidates  of each row: every column within `margin` of its largest, at least kFewestCandidates, at most kMostCandidates
+//   maxima      the largest of each stretch of columns and its part of the softmax's sum
+//   candidates  of each row, which columns are worth it: at least kFewestCandidates, at most kMostCandidates
 //   rescore     their logits, by the head's kernel over panels made of their rows: to the last bit what the head gives
 //   exact head  of rows that ask for it (Batch::exact), all logits in that way
 //
-// The margin is kMarginSigmas standard deviations of what the copy's rounding does to a logit of this row:
-// sqrt(sum over inputs of (x spread)^2). It is told from the row alone, so no row's result depends on its batch.
+// sigma is the standard deviation of what the copy's rounding does to a logit of this row, sqrt(sum of (x spread)^2 over its
+// inputs). A column is a candidate within kMarginSigmas sigma of the row's largest, so that the likeliest stays the likeliest;
+// and where its probability p makes p sigma^2 / 2, its part of the divergence from the head's distribution, kWorth nats or
+// more. Both are told from the row alone, so no row's result depends on its batch.
 #pragma once
 #include "linear.h"
 
 namespace ownlm {
 
-constexpr int64_t kFewestCandidates = 64, kMostCandidates = 2048;
-constexpr float kMarginSigmas = 8.0f;
+constexpr int64_t kFewestCandidates = 64, kMostCandidates = 4096;
+constexpr float kMarginSigmas = 8.0f, kWorth = 2e-7f;
 
 struct RescoredHead {
   const Packed* copy;    // Q4_0
