@@ -3,8 +3,8 @@
     python build_openvino.py SHAPE FOLDER      # a Python with openvino, nncf, optimum-intel
 
 Two are written: FOLDER/32 with weights in groups of 32, as everybody else's here, and FOLDER/128 with groups of 128,
-OpenVINO's own default. Layers of the 7B shape are made from one layer's weights, so that making it needs little memory;
-in the model each has its own.
+OpenVINO's own default. Layers of the 7B shape share one layer's weights (113 MB at 4 bits, which no cache holds), so
+that making it needs little memory.
 """
 
 from __future__ import annotations
