@@ -1,186 +1,272 @@
-"""Our whole stack beside llama.cpp, in one run: prefill, decode, and several streams, on models with random weights.
+"""Our whole stack beside llama.cpp, onnxruntime-genai and OpenVINO, in one run, on models with random weights.
 
-    OWNLM_LLAMA_CPP=/path/to/python python benchmarks/cpu_engine.py [--model qwen2.5-0.5b] [--threads 2] [--rounds 5]
+    export OWNLM_LLAMA_CPP=... OWNLM_ONNXRUNTIME=... OWNLM_OPENVINO=...    # a Python that has each peer
+    python benchmarks/cpu_engine.py --keep FOLDER --json FILE [--only short|check|long] [--model llama-3.2-1b]
+    python benchmarks/plot.py FILE            # docs/benchmarks.md and its picture
 
-Both read the same GGUF file: Q4_0 matrices, an 8-bit table that is the head too, in the shapes of Qwen2.5-0.5B and
-Llama-3.2-1B. Ours runs as a user runs it: scheduler, block manager, paged cache, sampler, detokenizer, a thread that
-reads the pieces. llama.cpp runs through its C API, greedy, without any of that. Rounds alternate between the two, so
-that what else the machine does meets both; figures are medians over rounds, ratios are medians of the rounds' ratios.
+The shapes of Qwen2.5-0.5B, Llama-3.2-1B and Llama-2-7B in 4-bit groups of 32 with an 8-bit head (``shapes.py``). Ours
+and llama.cpp read the same GGUF file; the other two get models of the same shapes from their own converters
+(``peers/``). Each peer runs in a process of its own with the settings that were found best for it, greedy, without
+tokenizer and sampler; ours runs as a user runs it: scheduler, paged cache, sampler, detokenizer. Rounds alternate
+between all sides, so that what else the machine does meets all; figures are medians over rounds, ratios medians of the
+rounds' ratios. The machine's memory bandwidth and int8 peak are measured in every round.
 
-Prefill is the time from the request to its first token, of a prompt that no cache knows; decode begins at its depth.
-"Python and dispatch" is the part of a token's time in which no step of the plan runs.
-``OWNLM_LLAMA_CPP`` names a Python that has llama-cpp-python; without it our figures stand alone.
+    short   a prompt of 512 tokens, decoding behind it, 8 streams behind it
+    check   16 tokens in one step, with the logits of each, against one
+    long    a prompt of 4096 tokens, and decoding behind 8192, with 8-bit keys and values where a side has them
+
+``--only`` runs one part; each lasts less than 10 minutes. ``--json`` adds to what the file holds from other parts.
+A side whose variable is not set is left out, and that is said. Peers' Pythons: see ``peers/``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from engine_sides import KINDS, Kind, Ours, Peer, open_side, random_ids
 from ownlm import native
-from ownlm.engine.llm import LLM
-from ownlm.engine.loading import load
-from random_gguf import SHAPES, write_random
+from ownlm.native import machine
+from shapes import SHAPES
 
-STREAMS = 8
+PARTS = ("short", "check", "long")
+STREAMS, ROWS = 8, 16
+DEPTH, LONG, DEEP = 512, 4096, 8192
+LARGE = "llama-2-7b"
+MACHINE = "machine"  # beside the sides: what it could do in each round
+BUFFER = 256 << 20
+ROUNDS = {"qwen2.5-0.5b": 5, "llama-3.2-1b": 5, LARGE: 3}
 
-
-@dataclass(frozen=True)
-class Rates:
-    """Tokens a second."""
-
-    prefill: float
-    decode: float
-    streams: float
-
-
-class Ours:
-    """The model as ``ownlm.LLM`` loads it."""
-
-    def __init__(self, path: Path, prompt: int, new: int) -> None:
-        context = prompt + new + 16
-        self.loaded = load(
-            path, context=context, cache_tokens=2 * prompt + STREAMS * (new + 32), ops="native", on_progress=None
-        )
-        self.llm = LLM.of(self.loaded, speculate="off")  # random weights fall into loops, which it would foresee
-        self.plan = self.loaded.runner._step.__self__  # type: ignore[attr-defined]
-
-    def run(self, prompt: list[int], new: int, streams: int) -> tuple[float, float]:
-        """(seconds to the first token, tokens a second afterwards)."""
-        params = self.llm.params(max_tokens=new + 1, temperature=0.0, ignore_eos=True)
-        came = threading.Event()
-        start = time.perf_counter()
-        answers = self.llm.start(prompt, params, streams)
-        for answer in answers:
-            answer.notify(came.set)
-        first = counted = 0.0
-        while not all(answer.done for answer in answers):
-            came.wait()
-            came.clear()
-            for answer in answers:
-                answer.poll()
-            if not first and all(answer.completion_tokens for answer in answers):
-                first, counted = time.perf_counter(), sum(answer.completion_tokens for answer in answers)
-        rest = sum(answer.completion_tokens for answer in answers) - counted
-        return first - start, rest / (time.perf_counter() - first)
-
-    def outside(self, prompt: list[int], new: int) -> float:
-        """The share of a decoded token's time in which no step runs."""
-        params = self.llm.params(max_tokens=new, temperature=0.0, ignore_eos=True)
-        answer = iter(self.llm.start(prompt, params)[0])
-        next(answer)
-        self.plan.measure()
-        start = time.perf_counter()
-        for _ in answer:
-            pass
-        whole = time.perf_counter() - start
-        inside = sum(seconds for _, seconds in self.plan.seconds())
-        self.plan.measure(False)
-        return 1 - inside / whole
+Found = dict[str, Any]
+Rounds = dict[str, list[Found]]
+Sides = dict[Kind, Ours | Peer]
+Say = Callable[[str], None]
 
 
-class Theirs:
-    """llama.cpp in a process of its own."""
-
-    def __init__(self, python: str, path: Path, threads: int, context: int) -> None:
-        script = Path(__file__).with_name("llama_cpp_side.py")
-        command = [python, str(script), str(path), str(threads), str(context), str(STREAMS)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._line()
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit("llama.cpp's side ended: see above")
-        return line
-
-    def run(self, prompt: list[int], new: int, streams: int) -> tuple[float, float]:
-        """As ours, but the first token's own way out is not in it."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"prompt": prompt, "new": new, "sequences": streams}) + "\n")
-        self.process.stdin.flush()
-        found = json.loads(self._line())
-        return found["prefill"][0], streams * new / sum(found["steps"])
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+def short(name: str, sides: Sides, rounds: int, chance: np.random.Generator, say: Say) -> Rounds:
+    """Prefill, decode and streams, side by side."""
+    large = name == LARGE  # eight of its caches are gigabytes: only ours is asked
+    new, few = (24, 8) if large else (48, 24)
+    found: Rounds = {kind.name: [] for kind in sides} | {MACHINE: []}
+    for number in range(rounds + 1):
+        ids = random_ids(SHAPES[name], DEPTH, chance)
+        found[MACHINE].append(limits())
+        for kind, side in sides.items():
+            if number == 0:  # for warming up
+                side.prompt(ids[:64])
+                side.more(4)
+                continue
+            rates = {"prefill": DEPTH / side.prompt(ids), "decode": side.more(new)}
+            if kind.streams and (isinstance(side, Ours) or not large):
+                side.prompt(ids if not isinstance(side, Ours) else ids[::-1], STREAMS)
+                rates["streams"] = side.more(few)
+            found[kind.name].append(rates)
+            say(f"round {number} {kind.name}: " + ", ".join(f"{key} {rate:.1f}" for key, rate in rates.items()))
+    return found
 
 
-def measure(side: Ours | Theirs, prompt: list[int], new: int) -> Rates:
-    """One round: a prompt and what follows it, then the same in several streams."""
-    prefill, decode = side.run(prompt, new, 1)
-    _, streams = side.run(prompt[::-1], new // 2, STREAMS)
-    return Rates(len(prompt) / prefill, decode, streams)
+def check(name: str, sides: Sides, rounds: int, chance: np.random.Generator, say: Say) -> Rounds:
+    """One row and sixteen."""
+    found: Rounds = {kind.name: [] for kind in sides} | {MACHINE: []}
+    ids = random_ids(SHAPES[name], DEPTH, chance)
+    for side in sides.values():
+        if isinstance(side, Ours):
+            side.hold(ids)
+        else:
+            side.prompt(ids)
+        side.check(ROWS, 2)
+    for number in range(1, rounds + 1):
+        found[MACHINE].append(limits())
+        for kind, side in sides.items():
+            ones, many = side.check(ROWS, 4)
+            one, several = statistics.median(ones), statistics.median(many)
+            found[kind.name].append({"one": one, "many": several, "cost": several / one})
+            say(f"round {number} {kind.name}: {ROWS} rows cost {several / one:.2f} times one, {several * 1e3:.1f} ms")
+    return found
 
 
-def report(name: str, rounds: dict[str, list[Rates]]) -> None:
-    """Medians, and the medians of ratios within rounds."""
-    print(f"\n{name:28}{'prefill':>10}{'decode':>10}{f'{STREAMS} streams':>12}   tokens/s")
-    fields = ("prefill", "decode", "streams")
-    for side, rates in rounds.items():
-        print(f"{side:28}" + "".join(f"{statistics.median(getattr(r, f) for r in rates):10.1f}" for f in fields))
-    if len(rounds) == 2:
-        ours, theirs = rounds.values()
-        pairs = list(zip(ours, theirs, strict=True))
-        ratios = [statistics.median(getattr(a, f) / getattr(b, f) for a, b in pairs) for f in fields]
-        print(f"{'ratio':28}" + "".join(f"{ratio:9.2f}x" for ratio in ratios))
-    ratio = statistics.median(r.streams / r.decode for r in rounds["ownlm"])
-    print(f"{STREAMS} streams give {ratio:.2f} times the tokens of one")
+def long(name: str, sides: Sides, rounds: int, chance: np.random.Generator, say: Say) -> Rounds:
+    """A long prompt once, and decoding behind a longer one."""
+    found: Rounds = {kind.name: [] for kind in sides} | {MACHINE: []}
+    ids = random_ids(SHAPES[name], DEEP, chance)
+    for kind, side in sides.items():
+        side.prompt(ids[-64:])
+        seconds = side.prompt(ids[:LONG])
+        found[kind.name].append({"prefill": LONG / seconds})
+        say(f"{kind.name}: {LONG / seconds:.1f} tokens/s of a prompt of {LONG}")
+        side.extend(ids[LONG:])
+    for number in range(1, rounds + 1):
+        found[MACHINE].append(limits())
+        for kind, side in sides.items():
+            rate = side.more(24)
+            found[kind.name].append({"decode": rate})
+            say(f"round {number} {kind.name}: {rate:.1f} tokens/s behind {DEEP}")
+    return found
+
+
+def limits() -> Found:
+    """The machine's, at this moment: other machines on the same memory come and go."""
+    return {"bandwidth": machine.bandwidth(0.15, BUFFER), "int8": machine.products("int8", 0.1)}
+
+
+RUN = {"short": short, "check": check, "long": long}
+CONTEXT = {"short": DEPTH + 128, "check": DEPTH + 512, "long": DEEP + 256}
+
+
+def kinds_of(part: str, name: str, wanted: list[str] | None) -> list[Kind]:
+    """The sides of a part that are there."""
+    found = []
+    for kind in KINDS:
+        if wanted and kind.name not in wanted:
+            continue
+        if (part != "short" or name == LARGE) and kind.name in ("ownlm, exact head", "openvino, groups of 32"):
+            continue  # heads and groups make a difference in "short", and none that matters in a large model
+        if kind.variable and not kind.python:
+            print(f"{kind.variable} is not set: without {kind.name}", file=sys.stderr)
+            continue
+        found.append(kind)
+    return found
+
+
+def run(part: str, name: str, folder: Path, arguments: argparse.Namespace) -> Found:
+    """One part on one shape: every side's rounds, and the machine before and after."""
+
+    def say(text: str) -> None:
+        print(f"{name} {part} {text}", file=sys.stderr, flush=True)
+
+    began = time.perf_counter()
+    kinds = kinds_of(part, name, arguments.side)
+    sides: Sides = {}
+    try:
+        for kind in kinds:
+            several = part == "short" and (name != LARGE or not kind.variable)
+            sides[kind] = open_side(
+                kind, name, folder, threads=arguments.threads, context=CONTEXT[part],
+                sequences=STREAMS if several else 1, deep=part == "long", all_rows=part == "check",
+            )  # fmt: skip
+        rounds = arguments.rounds or ROUNDS[name]
+        found = RUN[part](name, sides, rounds, np.random.default_rng(0), say)
+        operations = 2 * SHAPES[name].matrices
+        more: Found = {}
+        for kind, side in sides.items():
+            if isinstance(side, Ours):
+                operations = side.traffic.operations
+                if part == "short" and kind.name == "ownlm":
+                    more["outside"] = side.outside(48)
+    finally:
+        for side in sides.values():
+            side.close()
+    limit = medians(found.pop(MACHINE))
+    depth = {"short": DEPTH, "check": DEPTH, "long": DEEP}[part]
+    return {
+        "rounds": found,
+        "bytes": {kind.name: kind.bytes(SHAPES[name], depth, part == "long") for kind in kinds},
+        "operations": operations,
+        "head_operations": 2 * SHAPES[name].vocabulary * SHAPES[name].hidden,
+        "bandwidth": limit["bandwidth"],
+        "int8": limit["int8"],
+        "seconds": time.perf_counter() - began,
+        **more,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=SHAPES, action="append", help="only this one; may be repeated")
+    parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be repeated")
+    parser.add_argument(
+        "--side", choices=[k.name for k in KINDS], action="append", help="only this side; may be repeated"
+    )
     parser.add_argument("--threads", type=int, default=native.threads(), help="of each side")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--rounds", type=int, help=f"of each part; by default {ROUNDS}")
     parser.add_argument("--keep", type=Path, help="a folder for the model files, used again if they are there")
+    parser.add_argument("--json", type=Path, help="write the figures there, beside those of other parts")
     arguments = parser.parse_args()
     native.set_threads(arguments.threads)
-    python = os.environ.get("OWNLM_LLAMA_CPP", "")
-    if not python:
-        print("OWNLM_LLAMA_CPP is not set: without llama.cpp", file=sys.stderr)
-    rng = np.random.default_rng(0)
+    document: Found = {"parts": {}}
+    if arguments.json and arguments.json.exists():
+        document = json.loads(arguments.json.read_text())
+    document |= {"processor": machine.processor(), "threads": arguments.threads, "isa": native.isa()}
+    document["platform"] = f"{platform.system()} on {platform.machine()}"
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.keep or Path(scratch)
         for name in arguments.model or SHAPES:
-            path = folder / f"{name}.gguf"
-            if not path.exists():
-                write_random(path, SHAPES[name])
-            ours = Ours(path, arguments.prompt, arguments.new)
-            sides: dict[str, Ours | Theirs] = {"ownlm": ours}
-            if python:
-                sides["llama.cpp"] = Theirs(python, path, arguments.threads, arguments.prompt + arguments.new + 16)
-            rounds: dict[str, list[Rates]] = {side: [] for side in sides}
-            for number in range(arguments.rounds + 1):
-                prompt = rng.integers(300, 20000, arguments.prompt).tolist()
-                for label, side in sides.items():
-                    rates = measure(side, prompt, arguments.new)
-                    if number:  # the first is for warming up
-                        rounds[label].append(rates)
-                        print(f"{name} round {number} {label}: {rates}", file=sys.stderr, flush=True)
-            report(f"{name}, {arguments.threads} threads, {native.isa()}", rounds)
-            share = ours.outside(rng.integers(300, 20000, arguments.prompt).tolist(), arguments.new)
-            print(f"Python and dispatch: {share:.1%} of a token")
-            ours.llm.close()
-            for side in sides.values():
-                if isinstance(side, Theirs):
-                    side.close()
+            for part in arguments.only or PARTS:
+                if part == "long" and name == LARGE and not arguments.model:
+                    continue  # its keys and values alone are gigabytes, and minutes a side: only if asked for
+                found = run(part, name, folder, arguments)
+                document["parts"].setdefault(name, {})[part] = found
+                print("\n".join(table(name, part, found)), flush=True)
+                if arguments.json:
+                    arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def medians(rounds: list[Found]) -> dict[str, float]:
+    """Of each figure over the rounds that have it."""
+    keys = dict.fromkeys(key for found in rounds for key in found)
+    return {key: statistics.median(found[key] for found in rounds if key in found) for key in keys}
+
+
+def ratios(ours: list[Found], theirs: list[Found]) -> dict[str, float]:
+    """Medians of the rounds' ratios, ours to theirs; for costs, which are better if low, theirs to ours."""
+    found: dict[str, list[float]] = {}
+    for a, b in zip(ours, theirs, strict=True):
+        for key in a.keys() & b.keys():
+            found.setdefault(key, []).append(b[key] / a[key] if key in ("cost", "one", "many") else a[key] / b[key])
+    return {key: statistics.median(values) for key, values in found.items()}
+
+
+def shares(figures: dict[str, float], found: Found, name: str, part: str) -> dict[str, float]:
+    """Of what the machine can do: a decoded token's bytes of the bandwidth, a prompt's operations of the int8 peak."""
+    share = {}
+    if "decode" in figures:
+        share["decode"] = figures["decode"] * found["bytes"][name] / found["bandwidth"]
+    if "prefill" in figures:
+        tokens = LONG if part == "long" else DEPTH
+        each = found["operations"] + found["head_operations"] / tokens
+        share["prefill"] = figures["prefill"] * each / found["int8"]
+    if "many" in figures:
+        share["many"] = ROWS * (found["operations"] + found["head_operations"]) / figures["many"] / found["int8"]
+    return share
+
+
+def table(name: str, part: str, found: Found) -> list[str]:
+    """A part for a person."""
+    rounds: Rounds = found["rounds"]
+    keys = list(dict.fromkeys(key for side in rounds.values() for each in side for key in each))
+    lines = [
+        "",
+        f"{name}, {part}: memory {found['bandwidth'] / 1e9:.1f} GB/s, int8 {found['int8'] / 1e9:.0f} GOP/s, "
+        f"{found['seconds']:.0f} s",
+        f"{'':26}{'MB/token':>10}" + "".join(f"{key:>12}" for key in keys),
+    ]
+    for side, values in rounds.items():
+        figures = medians(values)
+        cells = "".join(f"{figures[key]:12.4g}" if key in figures else f"{'-':>12}" for key in keys)
+        share = shares(figures, found, side, part)
+        text = ", ".join(f"{key} {value:.2f}" for key, value in share.items())
+        lines.append(f"{side:26}{found['bytes'][side] / 1e6:10.0f}{cells}   of the limit: {text}")
+    first = next(iter(rounds))
+    for side in list(rounds)[1:]:
+        ratio = ratios(rounds[first], rounds[side])
+        cells = "".join(f"{ratio[key]:11.2f}x" if key in ratio else f"{'':12}" for key in keys)
+        lines.append(f"{first + ' to ' + side:36}{cells}")
+    if part == "short" and "streams" in medians(rounds[first]):
+        several = statistics.median(each["streams"] / each["decode"] for each in rounds[first])
+        lines.append(f"{STREAMS} streams of {first} give {several:.2f} times the tokens of one")
+    if "outside" in found:
+        lines.append(f"Python and dispatch: {found['outside']:.1%} of a token")
+    return lines
 
 
 if __name__ == "__main__":

@@ -48,15 +48,21 @@ class LlamaCpp:
 
     def prompt(self, ids: list[int], sequences: int) -> float:
         c.llama_memory_clear(self.memory, True)
+        self.depth = 0
         start = time.perf_counter()
-        for at in range(0, len(ids), self.size):
-            part = ids[at : at + self.size]
-            first = self._step(part, list(range(at, at + len(part))), [0] * len(part), {len(part) - 1})
+        self.extend(ids)
         took = time.perf_counter() - start
         for s in range(1, sequences):
             c.llama_memory_seq_cp(self.memory, 0, s, -1, -1)
-        self.tokens, self.depth = first * sequences, len(ids)
+        self.tokens = self.tokens * sequences
         return took
+
+    def extend(self, ids: list[int]) -> None:
+        for at in range(0, len(ids), self.size):
+            part = ids[at : at + self.size]
+            places = list(range(self.depth, self.depth + len(part)))
+            self.tokens = self._step(part, places, [0] * len(part), {len(part) - 1})
+            self.depth += len(part)
 
     def more(self, new: int) -> list[float]:
         count = len(self.tokens)

@@ -36,6 +36,12 @@ class OnnxRuntime:
         self.depth = len(ids)
         return took
 
+    def extend(self, ids: list[int]) -> None:
+        self.generator.rewind_to(self.depth)
+        self.generator.append_tokens(np.array(ids, np.int32))
+        self.generator.generate_next_token()
+        self.depth += len(ids)
+
     def more(self, new: int) -> list[float]:
         times = []
         for _ in range(new):

@@ -52,6 +52,9 @@ class OpenVino:
         self.tokens = np.repeat(logits[:, -1].argmax(-1), sequences)
         return took
 
+    def extend(self, ids: list[int]) -> None:
+        self.tokens = self._step(np.array([ids], np.int64), np.zeros(1, np.int32))[:, -1].argmax(-1)
+
     def more(self, new: int) -> list[float]:
         times = []
         for _ in range(new):

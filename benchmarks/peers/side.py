@@ -1,8 +1,9 @@
 """How a peer's process talks to cpu_engine.py: one JSON command a line, one JSON answer a line. No import of ours.
 
-A side is made from one JSON argument and has three methods, all greedy and all timed from inside:
+A side is made from one JSON argument and has four methods, all greedy and all timed from inside:
 
     prompt(ids, sequences)   compute a prompt anew, for so many sequences from then on: seconds until its last logits
+    extend(ids)              go on with a prompt of one sequence
     more(new)                so many tokens for each sequence: seconds of each step
     check(rows, times)       (seconds of steps of one token, of steps of ``rows`` tokens with the logits of each)
 """
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 class Side(Protocol):
     def prompt(self, ids: list[int], sequences: int) -> float: ...
+    def extend(self, ids: list[int]) -> None: ...
     def more(self, new: int) -> list[float]: ...
     def check(self, rows: int, times: int) -> tuple[list[float], list[float]]: ...
 

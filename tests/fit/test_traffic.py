@@ -30,3 +30,17 @@ def test_a_dense_model_in_floats(tmp_path: Path) -> None:
     assert found.decode_bytes(7, 3) == found.layers + found.head + 2100
     kept = resident(prepared)
     assert (kept.layers, kept.head, kept.table) == (found.layers, found.head, 4 * head)
+
+
+def test_a_rescored_head_reads_its_copy(tmp_path: Path) -> None:
+    write_tiny_llm(tmp_path)
+    files = checkpoint.load(tmp_path)
+    config = decoder_config(files.config(), tmp_path)
+    exact, rescored = (
+        sides.load("native", head=head, rescore_from=1).prepare(decoder_params(config, files.tensors))
+        for head in ("exact", "rescored")
+    )
+    assert traffic(rescored, 0, 0).head < traffic(exact, 0, 0).head / 6  # 4.5 bits for 32
+    assert traffic(rescored, 0, 0).layers == traffic(exact, 0, 0).layers
+    rows = 4 * config.vocab_size * HIDDEN
+    assert resident(rescored).head == traffic(rescored, 0, 0).head + rows

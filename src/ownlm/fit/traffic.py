@@ -68,7 +68,7 @@ def resident(params: DecoderParams) -> Resident:
     """Bytes of a tree that the native side has prepared. Rows that head and table share count as the table's."""
     table = params.embed_tokens.values
     read = _read(params.head)
-    rows = getattr(params.head, "rows", None)
+    rows = _rows(params.head)
     own = 0 if rows is None or _same(rows, table) else rows.nbytes
     return Resident(
         layers=sum(matrix.nbytes for matrix, _ in _layers(params)), head=read.nbytes + own, table=table.nbytes
@@ -76,17 +76,22 @@ def resident(params: DecoderParams) -> Resident:
 
 
 def kind_of(format: str) -> str:
-    """The kind of product that weights of a format take part in.
+    """The kind of product that weights of a format, or of several, take part in.
 
-    >>> kind_of("q4_0"), kind_of("bf16")
-    ('int8', 'bf16')
+    >>> kind_of("q4_0"), kind_of("bf16"), kind_of("q4_k+q6_k")
+    ('int8', 'bf16', 'int8')
     """
-    return "int8" if format in INT8 else format
+    return "int8" if INT8.issuperset(format.split("+")) else format
 
 
 def _read(head: Any) -> Any:
     """The packed matrix of a head that each token reads whole: a rescored one's is its copy."""
-    return head.copy if hasattr(head, "rows") else head.weight
+    return getattr(head.weight, "copy", head.weight)
+
+
+def _rows(head: Any) -> Any:
+    """Those of a head which lie beside its copy; None where there is no copy."""
+    return None if not hasattr(head.weight, "copy") else head.weight.rows
 
 
 def _same(a: Any, b: Any) -> bool:
