@@ -52,14 +52,16 @@ class Ours:
 
     def prompt(self, ids: list[int], sequences: int = 1) -> float:
         self._ids, self._sequences = ids, sequences
-        return answer(self._model(), ids, 1).first
+        first: float = answer(self._model(), ids, 1).first
+        return first
 
     def extend(self, ids: list[int]) -> None:
         self._ids = self._ids + ids
         answer(self._model(), self._ids, 1)
 
     def more(self, new: int) -> float:
-        return answer(self._model(), self._ids, new, self._sequences).rate
+        rate: float = answer(self._model(), self._ids, new, self._sequences).rate
+        return rate
 
     def check(self, rows: int, times: int) -> tuple[list[float], list[float]]:
         if self.llm is not None:
@@ -101,6 +103,7 @@ class Peer:
     """A process that runs a script of ``peers`` with a Python which has the peer."""
 
     def __init__(self, python: str, script: str, settings: dict[str, Any]) -> None:
+        self.name = script
         command = [python, str(PEERS / script), json.dumps(settings)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()
@@ -136,7 +139,7 @@ class Peer:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            sys.exit(f"{self.process.args[1]} ended: see above")  # type: ignore[index]
+            sys.exit(f"{self.name} ended: see above")
         return json.loads(line)
 
 
@@ -171,7 +174,7 @@ class Kind:
 KINDS = (
     Kind("ownlm", head=4.5, settings=(("head", "rescored"),), deep=(("kv_format", "int8"),)),
     Kind("ownlm, exact head", settings=(("head", "exact"),), deep=(("kv_format", "int8"),)),
-    Kind("llama.cpp", "OWNLM_LLAMA_CPP", "llama_cpp_side.py", deep=(("cache", "q8_0"),)),
+    Kind("llama.cpp", "OWNLM_LLAMA_CPP", "llama_cpp_side.py", deep_cached=2.0),
     Kind("onnxruntime-genai", "OWNLM_ONNXRUNTIME", "onnxruntime_side.py", "onnxruntime/{}", streams=False,
          weights=5.0, head=9.0, cached=4.0, deep_cached=4.0),
     Kind("openvino, groups of 32", "OWNLM_OPENVINO", "openvino_side.py", "openvino/{}/32", head=8.0, cached=1.0,
