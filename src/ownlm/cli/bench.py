@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ownlm.cli.options import ExactHead, Json, head_of
+from ownlm.cli.options import Device, ExactHead, Json, head_of, ops_of
 from ownlm.cli.output import note, say, table, write_json
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def bench(
         typer.Option(help="Watts of this machine while it computes.", show_default="what its counters say, if any"),
     ] = None,
     exact_head: ExactHead = False,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure how fast a model is on this machine, and how close that is to what the machine can do.
@@ -69,7 +70,7 @@ def bench(
         prices=prices(price, machine_price, electricity),
         meter=meter(power),
         on_progress=note,
-        ops="native",
+        ops=ops_of(device),
         head=head_of(exact_head),
     )
     if as_json:
