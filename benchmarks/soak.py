@@ -5,9 +5,9 @@
 Starts ``ownlm serve`` as a user would, and lets clients ask at random: streams read to their end, streams left in the
 middle, prompts that nearly fill the context, several answers to a prompt, new JSON schemas, documents to quote from
 (whose words are foreseen), log probabilities, requests that are wrong. Every 10 seconds it prints the server's
-resident memory (its own, and mapped files), what it did, and the blocks of its cache, which must add up. At the end, with nobody there any more, no
-block may be in use, and its own memory must have been flat: the slope of a straight line through the second half, times the
-whole time, is at most 2 % of it, or 8 MB. Ends with 1 otherwise.
+resident memory (its own, and mapped files), what it did, and the blocks of its cache, which must add up. At the end,
+with nobody there any more, no block may be in use, and its own memory must have been flat: the slope of a straight line
+through the second half, times the whole time, is at most 2 % of it, or 8 MB. Ends with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def watch(http: httpx.Client, pid: int, end: float, clients: list[Client]) -> li
     """Print a line every 10 seconds; (minutes, MB) of each. Exits with what is wrong."""
     began, points = time.monotonic(), []
     print(
-        "minutes      MB   files  requests  cancelled   tokens  drafted  stood  running  waiting   blocks: free cached used"
+        "minutes      MB   files  requests  cancelled   tokens  drafted  stood  running  waiting  blocks: free cached used"
     )
     while time.monotonic() < end:
         time.sleep(INTERVAL)

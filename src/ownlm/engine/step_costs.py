@@ -7,7 +7,7 @@ from bisect import bisect_right
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Rows of a step that are measured; between them is interpolated."""
 # Against one row, before anything is measured here: Qwen2.5's 0.5B shape, two threads of AVX-512 VNNI.
-_FIRST = (1.0, 1.03, 1.06, 1.1, 1.3, 1.6, 2.1, 2.9, 5.0, 7.0, 11.0, 15.0)
+_FIRST = (1.0, 1.1, 1.2, 1.3, 1.65, 1.95, 2.45, 3.1, 4.4, 5.7, 8.5, 11.3)
 _RATE = 0.15
 _SURPRISE = 0.5  # a single step moves its cost by at most so much of _RATE: machines are busy with other things too
 
@@ -17,7 +17,7 @@ class StepCosts:
 
     >>> costs = StepCosts()
     >>> costs.of(1), costs.of(8), round(costs.of(7), 3)
-    (1.0, 1.6, 1.45)
+    (1.0, 1.95, 1.8)
     """
 
     def __init__(self) -> None:
