@@ -43,7 +43,7 @@ def side(request: pytest.FixtureRequest) -> Iterator[Ops]:
 
 def check(found: np.ndarray, expected: np.ndarray, side: Ops) -> None:
     """float32 throughout, or, where attention multiplies in bfloat16 (8 bits), as near as that allows."""
-    if side.name == "native" and native.isa() == "avx512_bf16":
+    if side.name == "native" and native.isa() in ("avx512_bf16", "amx_int8"):
         assert np.sqrt(np.mean((found - expected) ** 2)) < 0.03 * np.sqrt(np.mean(expected**2))
     else:
         np.testing.assert_allclose(found, expected, atol=3e-5, rtol=1e-4)

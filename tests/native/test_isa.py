@@ -13,7 +13,7 @@ def test_portable_is_always_there() -> None:
     assert native.isas()[0] == "portable"
     assert native.compiled()["portable"] == "yes"
     order = ["portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni", "avx512_bf16", "amx_int8"]
-    order += ["neon_dotprod"]
+    order += ["neon_dotprod", "neon_i8mm"]
     assert list(native.compiled()) == order
     assert list(native.isas()) == [name for name in order if name in native.isas()]
     for name in native.isas():

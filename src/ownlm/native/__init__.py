@@ -117,6 +117,7 @@ def isa() -> str:
     ``avx512_bf16``    these with bfloat16 products
     ``amx_int8``       these with int8 products of tiles, where a layer has 16 rows and more
     ``neon_dotprod``   NEON of AArch64 with int8 dot products
+    ``neon_i8mm``      these with int8 products of pairs of rows
     """
     name: str = _load().isa()
     return name

@@ -8,6 +8,9 @@
 #if defined(OWNLM_NEON_DOTPROD) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
+#if defined(OWNLM_NEON_I8MM) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 #if defined(OWNLM_AMX_INT8) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -64,6 +67,20 @@ bool has_dotprod() {
 }
 #endif
 
+#if defined(OWNLM_NEON_I8MM)
+bool has_i8mm() {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP2) >> 13 & 1;  // HWCAP2_I8MM
+#elif defined(__APPLE__)
+  int has = 0;  // Apple's from M2 on
+  size_t size = sizeof(has);
+  return sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nullptr, 0) == 0 && has;
+#else
+  return false;
+#endif
+}
+#endif
+
 std::atomic<const Kernels*> current{nullptr};
 
 }  // namespace
@@ -93,6 +110,9 @@ std::vector<const Kernels*> usable_kernels() {
 #endif
 #if defined(OWNLM_NEON_DOTPROD)
   if (has_dotprod()) all.push_back(neon_dotprod_kernels());
+#endif
+#if defined(OWNLM_NEON_I8MM)
+  if (has_dotprod() && has_i8mm()) all.push_back(neon_i8mm_kernels());
 #endif
   return all;
 }

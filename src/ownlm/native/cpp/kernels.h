@@ -126,6 +126,7 @@ const Kernels* avx_vnni_kernels();
 const Kernels* avx512vl_vnni_kernels();  // avx_vnni in the encoding of AVX-512
 const Kernels* avx512_vnni_kernels();
 const Kernels* neon_dotprod_kernels();
+const Kernels* neon_i8mm_kernels();
 const Kernels* avx512_bf16_kernels();  // avx512_vnni with bfloat16 attention
 const Kernels* amx_int8_kernels();     // avx512_bf16 with tile registers
 

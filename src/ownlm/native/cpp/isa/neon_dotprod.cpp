@@ -4,6 +4,11 @@
 
 #include "../decoder_kernels.h"
 
+#ifndef OWNLM_I8MM  // else neon_i8mm.cpp includes this
+#define OWNLM_NAME "neon_dotprod"
+#define OWNLM_TABLE neon_dotprod_kernels
+#endif
+
 #define OWNLM_TILE_ROWS 6    // rows and
 #define OWNLM_TILE_PANELS 1  // panels of a float tile: its sums, weights and one activation fill the registers
 #include "vec_neon.h"
@@ -13,6 +18,9 @@
 #include "convert.h"
 #include "tile_float.h"
 #include "tile_neon.h"
+#ifdef OWNLM_I8MM
+#include "tile_neon_i8mm.h"
+#endif
 #include "linear.h"
 #include "dot_neon.h"
 #include "decoder_rows.h"
@@ -20,9 +28,9 @@
 
 namespace ownlm {
 
-const Kernels* neon_dotprod_kernels() {
+const Kernels* OWNLM_TABLE() {
   static const DecoderKernels decoder = OWNLM_DECODER_KERNELS;
-  static const Kernels table = {"neon_dotprod", convert, linear, layer_norm, attention,
+  static const Kernels table = {OWNLM_NAME, convert, linear, layer_norm, attention,
                                 mean_pool, dequantize, add_floats, dot_i8, &decoder};
   return &table;
 }

@@ -8,7 +8,7 @@ namespace {
 constexpr int kGroupRows = 4;  // their sums as integers and as floats fill the registers
 
 template <Format F, int M>
-inline void tile_of_groups(const Packed& w, int64_t panel, const uint8_t* x, int64_t stride, float* c) {
+inline void tile_of_dots(const Packed& w, int64_t panel, const uint8_t* x, int64_t stride, float* c) {
   constexpr int kBytes = kGroup * kPanel / (F == Format::q4_0 ? 2 : 1), kAhead = 2048;
   const int64_t groups = w.k / kGroup;
   const uint8_t* b = w.data + panel * groups * kBytes;
@@ -56,6 +56,13 @@ inline void tile_of_groups(const Packed& w, int64_t panel, const uint8_t* x, int
     }
   }
 }
+
+#ifndef OWNLM_I8MM
+template <Format F, int M>
+inline void tile_of_groups(const Packed& w, int64_t panel, const uint8_t* x, int64_t stride, float* c) {
+  tile_of_dots<F, M>(w, panel, x, stride, c);
+}
+#endif
 
 }  // namespace
 }  // namespace ownlm
