@@ -98,8 +98,8 @@ struct Tiny {
     return to;
   }
 
-  std::vector<float> run(bool floats, int64_t window, float softcap) const {
-    KVCache cache(1, 4, 32, kKvHeads, kHeadDim, floats);
+  std::vector<float> run(KvFormat kv, int64_t window, float softcap) const {
+    KVCache cache(1, 4, 32, kKvHeads, kHeadDim, kv);
     Plan plan;
     const Norm norm{ones.data(), nullptr, 1e-6f, 0.0f};
     const Attend attend{kHeads, kKvHeads, kHeadDim, window, 0.17f, softcap, nullptr, &cache, 0};
@@ -131,9 +131,14 @@ struct Tiny {
       all.push_back(t);
     }
     std::vector<float> out(static_cast<size_t>(kTokens * kVocabulary));
-    plan.run({kTokens, 2, kTokens, 2, ids.data(), positions.data(), starts.data(), lengths.data(), tables.data(), slots.data(), all.data(), out.data()});
+    plan.run({kTokens, 2, kTokens, 2, ids.data(), positions.data(), starts.data(), lengths.data(), tables.data(), slots.data(), all.data(), nullptr, 0, out.data()});
     return out;
   }
+};
+
+struct KeyValues {
+  const char* name;
+  KvFormat format;
 };
 
 }  // namespace
@@ -145,16 +150,17 @@ int main() {
   const Format formats[] = {Format::f32, Format::bf16, Format::q8_0, Format::q4_0};
   for (int f = 0; f < 4; ++f) {
     const Tiny tiny(formats[f]);
-    for (int way = 0; way < 3; ++way) {
-      const bool floats = way == 0;
-      std::vector<float> expected;
-      for (const Kernels* k : all) {
-        use_kernels(k->name);
-        const std::vector<float> found = tiny.run(floats, way == 2 ? 9 : 0, way == 2 ? 4.0f : 0.0f);
-        if (expected.empty()) expected = found;
-        // int8 and bfloat16 inputs: a last bit of a float may round the other way
-        compare(std::string(k->name) + ": " + names[f] + (floats ? ", float cache" : way == 1 ? ", bfloat16 cache" : ", window and softcap"), found,
-                expected, formats[f] == Format::f32 && floats ? 1e-5f : 2e-2f);
+    for (const KeyValues& kv : {KeyValues{"f32", KvFormat::f32}, {"bf16", KvFormat::bf16}}) {
+      for (const bool narrow : {false, true}) {
+        std::vector<float> expected;
+        for (const Kernels* k : all) {
+          use_kernels(k->name);
+          const std::vector<float> found = tiny.run(kv.format, narrow ? 9 : 0, narrow ? 4.0f : 0.0f);
+          if (expected.empty()) expected = found;
+          // rounded inputs: a last bit of a float may round the other way
+          compare(std::string(k->name) + ": " + names[f] + ", cache " + kv.name + (narrow ? ", window and softcap" : ""), found, expected,
+                  formats[f] == Format::f32 && kv.format == KvFormat::f32 ? 1e-5f : 2e-2f);
+        }
       }
     }
   }

@@ -29,6 +29,12 @@ bool tiles_granted() {
 #endif
 }
 
+#if defined(OWNLM_AMX_EMULATED)  // see isa/amx_tiles.h
+constexpr bool kTilesEmulated = true;
+#else
+constexpr bool kTilesEmulated = false;
+#endif
+
 struct Features {
   bool avx2 = false, avx_vnni = false, avx512_vnni = false, avx512_bf16 = false, amx_int8 = false;
 
@@ -48,11 +54,7 @@ struct Features {
     if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return;
     avx_vnni = avx2 && (a >> 4 & 1);
     avx512_bf16 = avx512_vnni && (a >> 5 & 1);
-#if defined(OWNLM_AMX_EMULATED)
-    amx_int8 = avx512_bf16;
-#else
-    amx_int8 = avx512_bf16 && tmm && tiles && tiles_granted();
-#endif
+    amx_int8 = avx512_bf16 && (kTilesEmulated || (tmm && tiles && tiles_granted()));
   }
 };
 #endif
