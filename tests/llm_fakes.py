@@ -120,12 +120,17 @@ class AnswerRunner(NoiseRunner):
         return said[min(at, len(said) - 1)]
 
 
-def answer_llm(folder: Path, answer: Callable[[str], str], *, context: int = 1024, **loaded: Any) -> LLM:
+def answer_llm(
+    folder: Path, answer: Callable[[str], str], *, context: int = 1024, store: Path | None = None, **loaded: Any
+) -> LLM:
     """A model that answers any conversation with ``answer`` of its text."""
     tokens = tokenizer(folder)
     runner = AnswerRunner(tokens, answer, context)
+    runner.cache_key = "answers"
     template = ChatTemplate(CHATML, tokens)
-    return LLM.of(Loaded(name="answers", runner=runner, tokenizer=tokens, chat_template=template, **loaded))
+    return LLM.of(
+        Loaded(name="answers", runner=runner, tokenizer=tokens, chat_template=template, **loaded), store=store
+    )
 
 
 def tokenizer(folder: Path) -> Tokenizer:
