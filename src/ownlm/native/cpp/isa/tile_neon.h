@@ -57,12 +57,20 @@ inline void tile_of_dots(const Packed& w, int64_t panel, const uint8_t* x, int64
   }
 }
 
-#ifndef OWNLM_I8MM
+}  // namespace
+}  // namespace ownlm
+
+#ifdef OWNLM_I8MM
+#include "tile_neon_i8mm.h"
+#else
+namespace ownlm {
+namespace {
+
 template <Format F, int M>
 inline void tile_of_groups(const Packed& w, int64_t panel, const uint8_t* x, int64_t stride, float* c) {
   tile_of_dots<F, M>(w, panel, x, stride, c);
 }
-#endif
 
 }  // namespace
 }  // namespace ownlm
+#endif

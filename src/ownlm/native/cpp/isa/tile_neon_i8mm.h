@@ -1,5 +1,5 @@
 // Tiles of Q8_0 and Q4_0 weights with smmla: one instruction multiplies 8 weights of each of 2 columns by 8 activations of each of 2
-// rows. Included after tile_neon.h, which computes single rows.
+// rows. Included by tile_neon.h, which computes single rows.
 #pragma once
 
 namespace ownlm {
