@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ownlm.formats import bfloat16, q4_0, q8_0
+from ownlm.formats import FORMATS as BLOCKS
+from ownlm.formats import bfloat16
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 FORMATS = ("f32", "bf16", "q8_0", "q4_0")
+K_FORMATS = ("q4_k", "q5_k", "q6_k")
+"""Their rows are multiples of 256 weights."""
 
 
 def store(w: Floats, format_: str) -> tuple[NDArray[Any], Doubles]:
@@ -22,9 +25,9 @@ def store(w: Floats, format_: str) -> tuple[NDArray[Any], Doubles]:
     if format_ == "bf16":
         bits = bfloat16.from_float32(w)
         return bits, bfloat16.to_float32(bits).astype(float)
-    module = q8_0 if format_ == "q8_0" else q4_0
-    blocks = module.quantize(w)
-    return blocks, module.dequantize(blocks).astype(float)
+    form = BLOCKS[format_]
+    blocks = form.quantize(w)
+    return blocks, form.dequantize(blocks).astype(float)
 
 
 def rounded(x: Floats, format_: str) -> Doubles:

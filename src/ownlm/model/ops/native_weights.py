@@ -131,8 +131,7 @@ def _table(matrix: Matrix, name: str, packs: Packs) -> Table:
         values = packs.array(name, "uint8", shape, lambda: _as(matrix, wanted))
     if wanted in ("f16", "bf16"):
         return Table(values.view(np.uint8), wanted, values.shape[1])
-    width = values.shape[1] if wanted == "f32" else values.shape[1] // {"q8_0": 34, "q4_0": 18}[wanted] * 32
-    return Table(values, wanted, width)
+    return Table(values, wanted, columns(values.shape[1], wanted))
 
 
 def apart(x: Array, outliers: tuple[int, ...]) -> Array:

@@ -1,8 +1,9 @@
 """What the native side makes of stored weights: their format there, their exact bytes, and the conversion.
 
-F32, BF16, Q8_0 and Q4_0 are computed with as they are stored; F16 becomes BF16; every other format of blocks (Q4_1,
-Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, MXFP4) is read and rounded to Q8_0, whose 8 bits keep what 4 to 6 held. Matrices that are
-stacked (query, key and value, gate and up) take one format: of different ones Q8_0 if any is of blocks, else F32.
+F32, BF16, Q8_0, Q4_0, Q4_K, Q5_K and Q6_K are computed with as they are stored; F16 becomes BF16; every other format of
+blocks (Q4_1, Q5_0, Q5_1, MXFP4) is read and rounded to Q8_0, whose 8 bits keep what 4 or 5 held. Matrices that are
+stacked (query, key and value) keep a format each. Gate and up, whose rows lie in turn, take one: of different ones Q8_0
+if any is of blocks, else F32.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ RESCORE_FROM = 1 << 24
 PANEL = 16
 """Outputs that are packed side by side: rows are padded to a multiple of it, a gate's and an up's each."""
 _NATIVE = {"f32": "f32", "bf16": "bf16", "f16": "bf16", "q8_0": "q8_0", "q4_0": "q4_0"}
-_BYTES = {"f32": 4.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+_NATIVE |= {name: name for name in ("q4_k", "q5_k", "q6_k")}
+_STORED = {name: form.bytes / form.block for name, form in FORMATS.items()} | {"f32": 4.0, "bf16": 2.0}
+_PACKED = _STORED | {"q4_k": 148 / 256, "q5_k": 180 / 256}  # scales and minima as whole bytes
 
 
 def packed_format(formats: Iterable[str]) -> str:
     """The format in which matrices stored in ``formats`` are packed together.
 
-    >>> packed_format(["q4_k", "q6_k"]), packed_format(["q4_0"]), packed_format(["f32", "bf16"])
-    ('q8_0', 'q4_0', 'f32')
+    >>> [packed_format(formats) for formats in (["q4_k", "q6_k"], ["q4_k"], ["q4_1"], ["f32", "bf16"])]
+    ['q8_0', 'q4_k', 'q8_0', 'f32']
     """
     wanted = {_NATIVE.get(name, "q8_0") for name in formats}
     if len(wanted) == 1:
@@ -50,18 +53,18 @@ def rescored(head: LinearWeight, least: int = RESCORE_FROM) -> bool:
 
 def table_format(stored: str) -> str:
     """The format of a table whose rows are looked up: as it is stored, but for blocks that are rounded to Q8_0."""
-    return stored if stored in ("f32", "f16", "bf16", "q8_0", "q4_0") else "q8_0"
+    return stored if stored in _NATIVE else "q8_0"
 
 
 def packed_bytes(format: str, rows: int, columns: int) -> int:
     """Bytes of a matrix of ``rows`` (one of the stacked, for gate and up) packed in ``format`` of ``packed_format``."""
     columns += columns % 2 if format == "bf16" else 0
-    return int(-(-rows // PANEL) * PANEL * columns * _BYTES[format])
+    return int(-(-rows // PANEL) * PANEL * columns * _PACKED[format])
 
 
 def stored_bytes(format: str, rows: int, columns: int) -> int:
     """Bytes of the same matrix as it is before it is packed: without padding."""
-    return int(rows * columns * _BYTES[format])
+    return int(rows * columns * _STORED[format])
 
 
 def columns(stored: int, format: str) -> int:

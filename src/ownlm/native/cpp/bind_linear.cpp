@@ -30,11 +30,14 @@ Layout layout_of(const std::string& format) {
   if (format == "bf16") return {Format::bf16, 'H', 1, 1};
   if (format == "q8_0") return {Format::q8_0, 'B', kBlockBytes, kGroup};
   if (format == "q4_0") return {Format::q4_0, 'B', kQ4BlockBytes, kGroup};
-  refuse("format is '" + format + "', not 'f32', 'bf16', 'q8_0' or 'q4_0'");
+  if (format == "q4_k") return {Format::q4_k, 'B', stored_row_bytes(Format::q4_k, kSuper), kSuper};
+  if (format == "q5_k") return {Format::q5_k, 'B', stored_row_bytes(Format::q5_k, kSuper), kSuper};
+  if (format == "q6_k") return {Format::q6_k, 'B', stored_row_bytes(Format::q6_k, kSuper), kSuper};
+  refuse("format is '" + format + "', not 'f32', 'bf16', 'q8_0', 'q4_0', 'q4_k', 'q5_k' or 'q6_k'");
 }
 
 std::string format_name(Format f) {
-  constexpr const char* names[] = {"f32", "bf16", "q8_0", "q4_0"};
+  constexpr const char* names[] = {"f32", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"};
   return names[static_cast<int>(f)];
 }
 
@@ -42,7 +45,7 @@ Array stored(nb::handle object, const char* name, const std::string& format, con
   Array w(object, name, layout.type, {any, any});
   if (w.size(1) % layout.items != 0)
     refuse(std::string(name) + " has rows of " + std::to_string(w.size(1)) + " bytes, not a multiple of " + std::to_string(layout.items) +
-           " (" + format + " blocks of 32 weights)");
+           " (" + format + " blocks of " + std::to_string(layout.values) + " weights)");
   return w;
 }
 

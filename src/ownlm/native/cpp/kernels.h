@@ -12,11 +12,13 @@ namespace ownlm {
 constexpr int kGroup = 32;             // weights that share a scale in Q8_0 and Q4_0, and activations that share one here
 constexpr int kBlockBytes = 34;        // a Q8_0 block: fp16 scale, 32 int8
 constexpr int kQ4BlockBytes = 18;      // a Q4_0 block: fp16 scale, 16 bytes of two 4-bit weights
+constexpr int kSuper = 256;            // weights of a block of the K formats, which has 8 groups
 constexpr int kPanel = 16;             // output columns packed side by side
 constexpr int kMostTileRows = 12;
 constexpr size_t kAlign = 64;
 
-enum class Format : int { f32, bf16, q8_0, q4_0 };
+enum class Format : int { f32, bf16, q8_0, q4_0, q4_k, q5_k, q6_k };
+static constexpr bool is_k(Format f) { return f >= Format::q4_k; }
 enum class Activation : int { none, gelu, gelu_tanh, silu, relu2 };
 enum class Glu : int { none, silu, gelu, gelu_tanh, swiglu_oai };
 
@@ -29,6 +31,13 @@ constexpr int kLayout = 1;  // of what follows: files of packed weights say thei
 //         scales[panel][k/32][16] fp16.
 //   q4_0: data[panel][k/32][4][16][4] bytes, weight + 8 of a group's inputs 4 j + 0..3 in the low and 16 + 4 j + 0..3 in the
 //         high nibbles, and scales as above.
+//   q4_k: data as of q4_0, weights of 0..15; scales[panel][k/256] are fp16 d[16], fp16 dmin[16], and bytes s[8][16] and m[8][16] of
+//         its groups: a weight is d s q - dmin m.
+//   q5_k: data[panel][k/32] is a group as of q4_0, then [16][4] bytes whose bit j is the fifth of the group's input 4 j + 0..3;
+//         scales as of q4_k.
+//   q6_k: data[panel][k/32] is a group as of q4_0, then [2][16][4] bytes whose bits 2 j, 2 j + 1 are the upper two of inputs
+//         4 j + 0..3 and 16 + 4 j + 0..3; scales[panel][k/256] are fp16 d[16] and signed bytes s[16][16] of groups of 16: a weight is
+//         d s (q - 32).
 // Columns beyond n are zeros. In a glu matrix even panels hold gate rows and odd panels the up rows of the same outputs.
 struct Packed {
   Format format;
@@ -49,8 +58,16 @@ struct ActivationGroup {
   int8_t q[kGroup];
 };
 
+// The same for the K formats. weighted = scale times the sum of q, which minima are multiplied with; offset = -32 times the sum of
+// the first 16 and of the last.
+struct KActivationGroup {
+  float scale, weighted;
+  int32_t offset[2];
+  int8_t q[kGroup];
+};
+
 // Rows of inputs in the terms of a weight's format, `stride` bytes apart; one converted row serves all its weights.
-//   f32: float [k], as they are.   q8_0, q4_0: ActivationGroup [k/32].
+//   f32: float [k], as they are.   q8_0, q4_0: ActivationGroup [k/32].   K formats: KActivationGroup [k/32], alike for all.
 //   bf16: k values rounded to bfloat16, and a zero behind them if k is odd; as bfloat16 where an instruction set multiplies
 //   those, else as floats. Rows that one instruction set converted are for itself alone.
 struct Activations {
@@ -58,7 +75,8 @@ struct Activations {
   int64_t stride;
 };
 static constexpr int64_t activation_bytes(Format f, int64_t k) {  // of one row, in whole cache lines
-  const int64_t bytes = f == Format::f32 ? 4 * k : f == Format::bf16 ? 4 * (k + k % 2) : k / kGroup * static_cast<int64_t>(sizeof(ActivationGroup));
+  const int64_t group = static_cast<int64_t>(is_k(f) ? sizeof(KActivationGroup) : sizeof(ActivationGroup));
+  const int64_t bytes = f == Format::f32 ? 4 * k : f == Format::bf16 ? 4 * (k + k % 2) : k / kGroup * group;
   return (bytes + 63) / 64 * 64;
 }
 

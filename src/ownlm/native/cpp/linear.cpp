@@ -17,10 +17,7 @@ constexpr int64_t kRowBytes = 256 << 10;       // so many bytes of activations
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t panel_bytes(const Packed& w) {
-  const int64_t eighths = w.format == Format::f32 ? 32 : w.format == Format::bf16 ? 16 : w.format == Format::q8_0 ? 9 : 5;
-  return std::max<int64_t>(1, w.k * kPanel * eighths / 8);
-}
+int64_t panel_bytes(const Packed& w) { return std::max<int64_t>(1, panel_bytes(w.format, w.k) + panel_scale_bytes(w.format, w.k)); }
 
 void task_of(const Kernels* kernel, const Linear& l, const Activations& x, const LinearCut& cut, int64_t task) {
   const int64_t row0 = task % cut.row_blocks * cut.row_block, panel0 = task / cut.row_blocks * cut.panels;

@@ -11,6 +11,7 @@
 #endif
 
 #include "drivers.h"
+#include "k_blocks.h"
 #include "pool.h"
 
 namespace ownlm {
@@ -88,6 +89,38 @@ void pack_blocks(const PanelRows& r, int64_t groups, uint8_t* data, uint16_t* sc
     }
 }
 
+// Blocks of the K formats. A row that is not there has scales of zero.
+void pack_k(Format f, const PanelRows& r, int64_t blocks, uint8_t* data, uint8_t* scales) {
+  const int64_t bytes = stored_row_bytes(f, kSuper), group = panel_bytes(f, kGroup), each = panel_scale_bytes(f, kSuper);
+  const auto put16 = [](uint8_t* to, uint16_t v) { std::memcpy(to, &v, 2); };
+  for (int64_t i = 0; i < blocks; ++i, data += 8 * group, scales += each) {
+    std::memset(data, 0, static_cast<size_t>(8 * group));
+    std::memset(scales, 0, static_cast<size_t>(each));
+    for (int c = 0; c < kPanel; ++c) {
+      if (!r.row[c]) continue;
+      const KBlock b = read_k_block(f, r.row[c] + i * bytes);
+      put16(scales + 2 * c, b.d);
+      if (f == Format::q6_k) {
+        for (int g = 0; g < 16; ++g) scales[32 + g * kPanel + c] = static_cast<uint8_t>(b.s[g]);
+      } else {
+        put16(scales + 32 + 2 * c, b.minimum);
+        for (int g = 0; g < 8; ++g) {
+          scales[64 + g * kPanel + c] = static_cast<uint8_t>(b.s[g]);
+          scales[192 + g * kPanel + c] = b.m[g];
+        }
+      }
+      for (int g = 0; g < 8; ++g)
+        for (int n = 0; n < kGroup; ++n) {
+          const int j = n / 4, q = b.q[g * kGroup + n];
+          uint8_t* at = data + g * group + c * 4 + n % 4;
+          at[j % 4 * 64] |= static_cast<uint8_t>((q & 15) << (j < 4 ? 0 : 4));
+          if (f == Format::q5_k) at[256] |= static_cast<uint8_t>((q >> 4) << j);
+          if (f == Format::q6_k) at[256 + j / 4 * 64] |= static_cast<uint8_t>((q >> 4) << 2 * (j % 4));
+        }
+    }
+  }
+}
+
 }  // namespace
 
 int64_t panel_bytes(Format f, int64_t k) {
@@ -95,11 +128,22 @@ int64_t panel_bytes(Format f, int64_t k) {
     case Format::f32: return k * kPanel * 4;
     case Format::bf16: return (k + 1) / 2 * kPanel * 4;
     case Format::q8_0: return k * kPanel;
+    case Format::q5_k: return k * kPanel / 8 * 5;
+    case Format::q6_k: return k * kPanel / 8 * 6;
     default: return k * kPanel / 2;
   }
 }
 
-int64_t panel_scale_bytes(Format f, int64_t k) { return f == Format::q8_0 || f == Format::q4_0 ? k / kGroup * kPanel * 2 : 0; }
+int64_t panel_scale_bytes(Format f, int64_t k) {
+  switch (f) {
+    case Format::q8_0:
+    case Format::q4_0: return k / kGroup * kPanel * 2;
+    case Format::q4_k:
+    case Format::q5_k: return k / kSuper * kPanel * 20;
+    case Format::q6_k: return k / kSuper * kPanel * 18;
+    default: return 0;
+  }
+}
 int64_t data_bytes(const Packed& w) { return panels(w) * panel_bytes(w.format, w.k); }
 int64_t scale_bytes(const Packed& w) { return panels(w) * panel_scale_bytes(w.format, w.k); }
 
@@ -109,6 +153,7 @@ void pack_panel(Format f, const PanelRows& r, int64_t k, uint8_t* data, uint16_t
     case Format::bf16: return pack_words(r, 2 * k, data);
     case Format::q8_0: return pack_blocks<8, 0x80808080u>(r, k / kGroup, data, scales);
     case Format::q4_0: return pack_blocks<4, 0>(r, k / kGroup, data, scales);
+    default: return pack_k(f, r, k / kSuper, data, reinterpret_cast<uint8_t*>(scales));
   }
 }
 
@@ -166,6 +211,9 @@ int64_t stored_row_bytes(Format f, int64_t k) {
     case Format::f32: return 4 * k;
     case Format::bf16: return 2 * k;
     case Format::q8_0: return k / kGroup * kBlockBytes;
+    case Format::q4_k: return k / kSuper * 144;
+    case Format::q5_k: return k / kSuper * 176;
+    case Format::q6_k: return k / kSuper * 210;
     default: return k / kGroup * kQ4BlockBytes;
   }
 }

@@ -16,6 +16,7 @@
 #include "convert.h"
 #include "tile_float.h"
 #include "tile_avx512.h"
+#include "tile_k_avx512.h"
 #include "linear.h"
 #include "amx_tiles.h"
 #include "linear_amx.h"

@@ -13,6 +13,7 @@
 #include "convert.h"
 #include "tile_float.h"
 #include "tile_avx512.h"
+#include "tile_k_avx512.h"
 #include "linear.h"
 #include "dot_avx512.h"
 #include "decoder_rows.h"

@@ -20,6 +20,7 @@
 #include "convert.h"
 #include "tile_float.h"
 #include "tile_vnni256.h"
+#include "tile_k_avx2.h"
 #include "linear.h"
 #include "dot_avx2.h"
 #include "decoder_rows.h"

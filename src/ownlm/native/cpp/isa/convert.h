@@ -23,6 +23,21 @@ inline void to_groups(const float* x, int64_t k, int32_t zero, uint8_t* to) {
   }
 }
 
+inline void to_k_groups(const float* x, int64_t k, uint8_t* to) {
+  ActivationGroup plain;
+  for (int64_t i = 0; i < k; i += kGroup, to += sizeof(KActivationGroup)) {
+    to_groups(x + i, kGroup, -1, reinterpret_cast<uint8_t*>(&plain));
+    KActivationGroup* group = reinterpret_cast<KActivationGroup*>(to);
+    int32_t first = 0;
+    for (int j = 0; j < kGroup / 2; ++j) first += plain.q[j];
+    group->scale = plain.scale;
+    group->weighted = plain.scale * static_cast<float>(plain.offset);
+    group->offset[0] = -32 * first;
+    group->offset[1] = -32 * (plain.offset - first);
+    memcpy(group->q, plain.q, sizeof plain.q);
+  }
+}
+
 // The bits of the nearest bfloat16, ties to even, in the upper half; NaN stays NaN.
 inline uint32_t rounded_bf16(float x) {
   uint32_t bits;
@@ -49,6 +64,7 @@ inline void to_bf16_row(const float* x, int64_t k, uint8_t* to) {
 inline void convert(Format format, const float* x, int64_t x_stride, int64_t rows, int64_t k, uint8_t* to) {
   for (int64_t row = 0; row < rows; ++row, x += x_stride, to += activation_bytes(format, k)) {
     if (format == Format::bf16) to_bf16_row(x, k, to);
+    else if (is_k(format)) to_k_groups(x, k, to);
     else to_groups(x, k, format == Format::q8_0 ? 128 : 8, to);
   }
 }

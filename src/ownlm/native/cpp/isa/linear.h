@@ -11,6 +11,7 @@ template <Format F, int M, int P>
 inline void tile(const Packed& w, int64_t panel, const uint8_t* x, int64_t stride, float* c) {
   if constexpr (F == Format::f32) tile_of_floats<M, P>(w, panel, x, stride, c);
   else if constexpr (F == Format::bf16) tile_of_bf16<M, P>(w, panel, x, stride, c);
+  else if constexpr (is_k(F)) tile_of_k<F, M>(w, panel, x, stride, c);
   else tile_of_groups<F, M>(w, panel, x, stride, c);
 }
 
@@ -111,6 +112,9 @@ inline void linear(const Linear& l, const Activations& x, int64_t row0, int64_t 
     case Format::bf16: return linear_of<Format::bf16>(l, x, row0, rows, panel0, panel1);
     case Format::q8_0: return linear_of<Format::q8_0>(l, x, row0, rows, panel0, panel1);
     case Format::q4_0: return linear_of<Format::q4_0>(l, x, row0, rows, panel0, panel1);
+    case Format::q4_k: return linear_of<Format::q4_k>(l, x, row0, rows, panel0, panel1);
+    case Format::q5_k: return linear_of<Format::q5_k>(l, x, row0, rows, panel0, panel1);
+    case Format::q6_k: return linear_of<Format::q6_k>(l, x, row0, rows, panel0, panel1);
   }
 }
 

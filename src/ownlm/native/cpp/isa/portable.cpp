@@ -13,6 +13,7 @@
 #include "convert.h"
 #include "tile_float.h"
 #include "tile_portable.h"
+#include "tile_k_portable.h"
 #include "linear.h"
 #include "dot_portable.h"
 #include "decoder_rows.h"

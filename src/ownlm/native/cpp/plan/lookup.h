@@ -2,6 +2,7 @@
 #pragma once
 #include <cstring>
 
+#include "../k_blocks.h"
 #include "steps.h"
 
 namespace ownlm {
@@ -21,6 +22,21 @@ inline float half_to_float(uint16_t h) {
 }
 
 inline uint16_t read_16(const uint8_t* p) { return static_cast<uint16_t>(p[0] | p[1] << 8); }
+
+template <class Put>
+void read_k_row(Format format, const uint8_t* table, int64_t id, int64_t width, Put put) {
+  const int64_t bytes = stored_row_bytes(format, kSuper);
+  const uint8_t* at = table + id * (width / kSuper) * bytes;
+  for (int64_t i = 0; i < width; i += kSuper, at += bytes) {
+    const KBlock block = read_k_block(format, at);
+    const float d = half_to_float(block.d), minimum = half_to_float(block.minimum);
+    for (int j = 0; j < kSuper; ++j) {
+      const float q = static_cast<float>(block.q[j]);
+      if (format == Format::q6_k) put(i + j, d * static_cast<float>(block.s[j / 16]) * (q - 32.0f));
+      else put(i + j, d * static_cast<float>(block.s[j / 32]) * q - minimum * static_cast<float>(block.m[j / 32]));
+    }
+  }
+}
 
 // put(i, x) for each x of a table's row.
 template <class Put>
@@ -66,6 +82,9 @@ void read_row(const Lookup& t, int64_t id, int64_t width, Put put) {
       }
       return;
     }
+    case Lookup::Format::q4_k: return read_k_row(Format::q4_k, t.table, id, width, put);
+    case Lookup::Format::q5_k: return read_k_row(Format::q5_k, t.table, id, width, put);
+    case Lookup::Format::q6_k: return read_k_row(Format::q6_k, t.table, id, width, put);
   }
 }
 

@@ -129,8 +129,7 @@ class ExpertLinear : public Step {
   }
   int64_t tasks(const Run& run) override {
     const Packed& w = *w_[0];
-    const int64_t bits = w.format == Format::f32 ? 32 : w.format == Format::bf16 ? 16 : w.format == Format::q8_0 ? 8 : 4;
-    span_ = std::max<int64_t>(1, (64 << 10) / std::max<int64_t>(1, w.k * kPanel * bits / 8) / 2) * 2;  // even: gate and up lie in turn
+    span_ = std::max<int64_t>(1, (64 << 10) / std::max<int64_t>(1, panel_bytes(w.format, w.k)) / 2) * 2;  // even: gate and up lie in turn
     across_ = ceil_div(panels(w), span_);
     return std::min(run.batch.count(rows_) * k_, static_cast<int64_t>(w_.size())) * across_;
   }

@@ -27,7 +27,10 @@ Layout layout_named(const std::string& name) {
   if (name == "f16") return {Lookup::Format::f16, 'B', 2, 1};
   if (name == "q8_0") return {Lookup::Format::q8_0, 'B', 34, 32};
   if (name == "q4_0") return {Lookup::Format::q4_0, 'B', 18, 32};
-  refuse("a table's format is '" + name + "', not f32, bf16, f16, q8_0 or q4_0");
+  if (name == "q4_k") return {Lookup::Format::q4_k, 'B', 144, 256};
+  if (name == "q5_k") return {Lookup::Format::q5_k, 'B', 176, 256};
+  if (name == "q6_k") return {Lookup::Format::q6_k, 'B', 210, 256};
+  refuse("a table's format is '" + name + "', not f32, bf16, f16, q8_0, q4_0, q4_k, q5_k or q6_k");
 }
 
 }  // namespace
@@ -60,11 +63,12 @@ int Recorder::out(int v, Rows rows) {
 int Recorder::records(int v, Rows rows, const Packed& w) {
   const int x = in(v, rows);
   if (!converts(w.format)) return x;
-  const auto found = records_.find({x, w.format});
+  const Format kind = is_k(w.format) ? Format::q4_k : w.format;  // the K formats take one kind of records
+  const auto found = records_.find({x, kind});
   if (found != records_.end()) return found->second;
   const int to = plan_.add(rows, record_bytes(w));
   plan_.push(make_convert(x, rows, 1, w, to));
-  return records_[{x, w.format}] = to;
+  return records_[{x, kind}] = to;
 }
 
 void Recorder::product(int x, Rows rows, LinearArguments l, int residual, int to) {
@@ -113,7 +117,7 @@ const Weight& Recorder::weight(nb::handle w) {
 
 Lookup Recorder::lookup(Source source, nb::handle array, const std::string& format, int64_t width) {
   const Layout l = layout_named(format);
-  if (width % l.values) refuse("a " + format + " table has rows of a multiple of 32 values, not " + std::to_string(width));
+  if (width % l.values) refuse("a " + format + " table has rows of a multiple of " + std::to_string(l.values) + " values, not " + std::to_string(width));
   arrays_.emplace_back(array, "table", l.type, std::initializer_list<int64_t>{Array::any, width / l.values * l.bytes});
   const int64_t rows = arrays_.back().size(0);
   int64_t& most = source == Source::ids ? most_ids_ : most_positions_;

@@ -11,7 +11,7 @@ namespace ownlm {
 enum class Source : int { ids, positions };  // which numbers of the batch look a table up
 
 struct Lookup {
-  enum class Format : int { f32, bf16, f16, q8_0, q4_0 };
+  enum class Format : int { f32, bf16, f16, q8_0, q4_0, q4_k, q5_k, q6_k };
   Source source;
   Format format;
   const uint8_t* table;  // rows as checkpoints store them
