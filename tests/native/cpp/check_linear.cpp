@@ -10,6 +10,7 @@
 
 #include "cpu.h"
 #include "drivers.h"
+#include "k_blocks.h"
 #include "pool.h"
 
 using namespace ownlm;
@@ -55,6 +56,7 @@ struct Matrix {
       }
       return;
     }
+    if (is_k(f)) return k_blocks(f, spread);
     const size_t size = f == Format::q8_0 ? kBlockBytes : kQ4BlockBytes;
     for (uint8_t& b : bytes) b = static_cast<uint8_t>(random_bits());
     for (size_t at = 0; at < bytes.size(); at += size) {
@@ -68,6 +70,22 @@ struct Matrix {
         values.push_back(scale * (f == Format::q8_0 ? static_cast<int8_t>(q[i]) : (i < 16 ? q[i] & 15 : q[i - 16] >> 4) - 8));
     }
   }
+
+ private:
+  // Any bytes but for the scales of blocks, which are powers of two that give weights about the spread.
+  void k_blocks(Format f, float spread) {
+    const int64_t size = stored_row_bytes(f, kSuper);
+    for (uint8_t& b : bytes) b = static_cast<uint8_t>(random_bits());
+    const int exponent = std::max(-14, static_cast<int>(std::lround(std::log2(spread / (f == Format::q6_k ? 1300.0f : 256.0f)))));
+    const uint16_t half = static_cast<uint16_t>((exponent + 15) << 10);
+    for (uint8_t* at = bytes.data(); at < bytes.data() + bytes.size(); at += size) {
+      for (int place : {f == Format::q6_k ? 208 : 0, f == Format::q6_k ? 208 : 2}) std::memcpy(at + place, &half, 2);
+      const KBlock block = read_k_block(f, at);
+      const double d = std::ldexp(1.0, exponent);
+      for (int i = 0; i < kSuper; ++i)
+        values.push_back(f == Format::q6_k ? d * block.s[i / 16] * (block.q[i] - 32) : d * (block.s[i / 32] * block.q[i] - block.m[i / 32]));
+    }
+  }
 };
 
 // What a format makes of inputs.
@@ -75,7 +93,7 @@ std::vector<double> rounded(const std::vector<float>& x, Format f) {
   std::vector<double> out(x.begin(), x.end());
   if (f == Format::bf16)
     for (size_t i = 0; i < x.size(); ++i) out[i] = static_cast<double>(bf16(x[i]));
-  if (f != Format::q8_0 && f != Format::q4_0) return out;
+  if (f == Format::f32 || f == Format::bf16) return out;
   for (size_t g = 0; g < x.size(); g += kGroup) {
     float peak = 0;
     for (size_t i = g; i < g + kGroup; ++i) peak = std::max(peak, std::fabs(x[i]));
@@ -108,7 +126,7 @@ double gated(Glu kind, double gate, double up) {
 }
 
 const char* name_of(Format f) {
-  constexpr const char* names[] = {"f32", "bf16", "q8_0", "q4_0"};
+  constexpr const char* names[] = {"f32", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"};
   return names[static_cast<int>(f)];
 }
 
@@ -177,15 +195,16 @@ void check(const std::vector<const Kernels*>& all, Format f, int64_t rows, int64
 int main() {
   pool::set_threads(2);
   const std::vector<const Kernels*> all = usable_kernels();
-  for (Format f : {Format::f32, Format::bf16, Format::q8_0, Format::q4_0}) {
+  for (Format f : {Format::f32, Format::bf16, Format::q8_0, Format::q4_0, Format::q4_k, Format::q5_k, Format::q6_k}) {
     int kind = 0;
+    const int64_t unit = is_k(f) ? kSuper : kGroup;
     for (int64_t rows = 1; rows <= 34; ++rows, kind = (kind + 1) % 5)  // every height of a tile, two tiles and three
-      check(all, f, rows, 1 + 7 * rows % 50, 32 * (1 + rows % 5), rows % 2 == 0, kind);
-    for (int64_t rows = 1; rows <= 4; ++rows, kind = (kind + 1) % 5) check(all, f, rows, 33, 288, rows % 2 == 1, kind);
+      check(all, f, rows, 1 + 7 * rows % 50, unit * (1 + rows % (is_k(f) ? 2 : 5)), rows % 2 == 0, kind);
+    for (int64_t rows = 1; rows <= 4; ++rows, kind = (kind + 1) % 5) check(all, f, rows, 33, is_k(f) ? 768 : 288, rows % 2 == 1, kind);
     if (f == Format::f32 || f == Format::bf16)
       for (int64_t width : {1, 7, 33}) check(all, f, 3, 18, width, false, 0);
-    check(all, f, 133, 40, 64, false, 2);
-    check(all, f, 77, 49, 544, true, 1);  // tiles of two heights, and more groups than are unpacked at a time
+    check(all, f, 133, 40, is_k(f) ? 256 : 64, false, 2);
+    check(all, f, 77, 49, is_k(f) ? 512 : 544, true, 1);  // tiles of two heights, and more groups than are unpacked at a time
   }
   std::printf("%d failures, instruction sets:", failures);
   for (const Kernels* k : all) std::printf(" %s", k->name);
