@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ownlm.engine.loading import load
-from ownlm.model import packed
+from ownlm.hub.packed import all_packed
 
 PROMPT = "Once upon a time"
 
@@ -71,7 +71,7 @@ def main() -> None:
 
 def _files(model: Path) -> list[Path]:
     own = [model] if model.is_file() else sorted(model.glob("*.safetensors"))
-    return own + packed.others(model)
+    return own + all_packed(model)
 
 
 def _held(model: Path, cache_tokens: int) -> tuple[int, int]:

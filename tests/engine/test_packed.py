@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import shutil
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ownlm import native
+from ownlm import hub, native
 from ownlm.engine import loading
 from ownlm.engine.loaded import Loaded
 from ownlm.errors import CorruptModel
+from ownlm.hub.packed import all_packed
 from ownlm.model import checkpoint, packed, packed_file
 from ownlm.model.gguf.export import export
 from tiny_llm import write_tiny_llm
@@ -46,11 +48,17 @@ def _load(model: Path, pack: bool = True) -> Loaded:
     return loading.load(model, context=None, cache_tokens=None, ops="native", packed=pack, on_progress=None)
 
 
+def _secret() -> bytes:
+    found = packed._secret()
+    assert found is not None
+    return found
+
+
 def _packed(model: Path) -> Path:
     """The one file of packed weights that the model has, after a load that writes it."""
     loaded = _load(model)
     assert loaded.writing is not None and loaded.writing.finish()
-    (found,) = packed.others(model)
+    (found,) = all_packed(model)
     return found
 
 
@@ -60,20 +68,20 @@ def _made_again(model: Path) -> bool:
     if loaded.writing is None:
         return False
     assert loaded.writing.finish()
-    (found,) = packed.others(model)
-    return packed_file.verify(found) > 0
+    (found,) = all_packed(model)
+    return packed_file.verify(found, _secret()) > 0
 
 
 def test_a_second_load_maps_what_the_first_one_packed(model: Path) -> None:
     fresh = _load(model, pack=False)
-    assert fresh.writing is None and packed.others(model) == []
+    assert fresh.writing is None and all_packed(model) == []
     logits = fresh.runner.read(IDS)
     first = _load(model)
     np.testing.assert_array_equal(first.runner.read(IDS), logits)
     assert first.writing is not None and first.writing.finish()
-    (path,) = packed.others(model)
+    (path,) = all_packed(model)
     assert path.parent == (model if model.is_dir() else model.parent)
-    assert packed_file.verify(path) > 4
+    assert packed_file.verify(path, _secret()) > 4
     second = _load(model)
     assert second.writing is None
     np.testing.assert_array_equal(second.runner.read(IDS), logits)
@@ -94,7 +102,9 @@ def test_a_mapped_load_reads_no_weights_of_the_model(model: Path, monkeypatch: p
         _load(model)
 
 
-@pytest.mark.parametrize("damage", ["cut", "longer", "empty", "magic", "header", "layout", "bounds", "files", "absent"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "longer", "empty", "magic", "header", "layout", "bounds", "files", "absent", "types"]
+)
 def test_a_file_that_is_not_whole_is_made_again(damage: str, folder: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(folder, tmp_path / "tiny-llm"))
     path = _packed(model)
@@ -107,6 +117,8 @@ def test_a_file_that_is_not_whole_is_made_again(damage: str, folder: Path, tmp_p
         header["entries"]["head"][0]["data"][0] = 1 << 40
     elif damage == "files":
         header["about"]["files"][0][1] += 1
+    elif damage == "types":
+        header["entries"]["head"][0]["weight"][1] = "many"
     elif damage == "absent":
         del header["entries"]["2"]
     changed = {
@@ -120,11 +132,9 @@ def test_a_file_that_is_not_whole_is_made_again(damage: str, folder: Path, tmp_p
 
 def _with_header(whole: bytes, header: object) -> bytes:
     """The file with another header, whose checksum is right: what only a person makes."""
-    import hashlib
-
     head = json.dumps(header, separators=(",", ":")).encode()
     begin = json.loads(whole[48 : 48 + int.from_bytes(whole[8:16], "little")])["begin"]
-    first = packed_file.MAGIC + len(head).to_bytes(8, "little") + hashlib.sha256(head).digest() + head
+    first = packed_file.MAGIC + len(head).to_bytes(8, "little") + hmac.digest(_secret(), head, "sha256") + head
     return first.ljust(begin, b"\0") + whole[begin:]
 
 
@@ -134,7 +144,7 @@ def test_a_flipped_bit_of_weights_is_found_by_verifying(folder: Path, tmp_path: 
     whole[-packed_file.PAGE] ^= 1
     path.write_bytes(whole)
     with pytest.raises(CorruptModel, match="damaged at byte"):
-        packed_file.verify(path)
+        packed_file.verify(path, _secret())
 
 
 def test_weights_that_changed_are_packed_again_and_the_old_file_goes(folder: Path, tmp_path: Path) -> None:
@@ -143,6 +153,28 @@ def test_weights_that_changed_are_packed_again_and_the_old_file_goes(folder: Pat
     os.utime(model / "model.safetensors", ns=(1, 1))
     assert _made_again(model)
     assert not path.exists()
+
+
+def test_a_file_from_elsewhere_is_not_believed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that somebody packed of other weights and sent along with a model, its times kept."""
+    model = Path(shutil.copytree(folder, tmp_path / "tiny-llm"))
+    monkeypatch.setenv("OWNLM_HOME", str(tmp_path / "theirs"))
+    path = _packed(model)
+    monkeypatch.setenv("OWNLM_HOME", str(tmp_path / "ours"))
+    assert path.exists() and _made_again(model)
+    assert not _made_again(model)
+
+
+def test_removing_a_model_removes_what_was_packed_of_it(folder: Path, tmp_path: Path) -> None:
+    models = tmp_path / "home" / "models"
+    models.mkdir(parents=True)
+    export(folder, models / "tiny.gguf", "q8_0")
+    path = _packed(models / "tiny.gguf")
+    other = _packed(Path(shutil.copytree(folder, models / "other")))
+    assert hub.remove("tiny.gguf") > path.parent.stat().st_nlink
+    assert not path.exists() and other.exists()
+    hub.remove("other")
+    assert list(models.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_sends_the_file_home(
@@ -176,7 +208,7 @@ def test_a_full_disk_leaves_nothing_and_the_load_goes_on(
     loaded = _load(model)
     assert loaded.writing is not None and loaded.writing.finish()
     np.testing.assert_array_equal(loaded.runner.read(IDS), logits)
-    assert packed.others(model) == [] and not list(model.glob(".*.tmp"))
+    assert all_packed(model) == [] and not list(model.glob(".*.tmp"))
     monkeypatch.setattr(packed, "_ROOM", 1 << 60)  # no disk has so much: nothing is tried
     files = checkpoint.load(model, verify=False)
     assert packed.write(model, files, {"a": np.zeros(4, np.float32)}) is None
@@ -186,7 +218,7 @@ def test_writing_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
     target = tmp_path / "model-0.packed"
-    assert not packed_file.write(target, {}, {"a": np.ones(packed_file.PIECE, np.uint8)}, stop)
+    assert not packed_file.write(target, {}, {"a": np.ones(packed_file.PIECE, np.uint8)}, b"s", stop=stop)
     assert list(tmp_path.glob("*packed*")) == []
 
 
@@ -196,12 +228,12 @@ def test_arrays_come_back_as_they_were_whatever_their_sizes(tmp_path: Path) -> N
     entries: dict[str, packed_file.Entry] = {f"{size}": rng.integers(0, 256, size).astype(np.uint8) for size in sizes}
     entries["floats"] = rng.normal(size=(3, 5)).astype(np.float32)
     path = tmp_path / "a.packed"
-    assert packed_file.write(path, {"told": "so"}, entries)
-    found = packed_file.read(path)
-    assert found.about == {"told": "so"} and packed_file.verify(path) == len(entries)
+    assert packed_file.write(path, {"told": "so"}, entries, b"s")
+    found = packed_file.read(path, b"s")
+    assert found.about == {"told": "so"} and packed_file.verify(path, b"s") == len(entries)
     for name, entry in entries.items():
         np.testing.assert_array_equal(found.entries[name], entry)
     dead = path.parent / f".{path.name}.x.tmp"
     dead.write_bytes(b"of a writer that was killed")
     os.utime(dead, (1, 1))
-    assert packed_file.write(path, {}, entries) and not dead.exists()
+    assert packed_file.write(path, {}, entries, b"s") and not dead.exists()

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Prompt = str | Sequence[int]
 Messages = Sequence[Message | Mapping[str, Any]]
-_WRITING = 20.0  # seconds that closing waits for packed weights
+_WRITING = 60.0  # seconds that closing waits for packed weights
 _TOGETHER = 256  # prompts of one call that are with the engine at a time
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from ownlm.errors import InvalidSetting, NotFound
 from ownlm.hub.cache import Reference, cache_folder, cached, find, repository
 from ownlm.hub.local import first_files, models_home, resolve, shipped, shipped_folder
+from ownlm.hub.packed import all_packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +57,34 @@ def remove(name: str) -> int:
     if own.exists():
         if not own.resolve().is_relative_to(home.resolve()) or own.resolve() == home.resolve():
             raise InvalidSetting("model", name, f"it is not in {home} or the Hub's cache: delete it yourself")
-        return _remove(own, home)
+        return _remove_packed(own) + _remove(own, home)
     reference = Reference.parse(name)
     folder = None if reference is None else repository(reference.id)
     if reference is None or folder is None or not folder.is_dir():
         raise NotFound(f"there is no model {name!r} here: ownlm list shows what is")
     if reference.file is None:
-        return _remove(folder, cache_folder())
-    freed = 0
-    for link in _parts(resolve(name)):
+        snapshots = [path for path in folder.glob("snapshots/*") if path.is_dir()]
+        models = snapshots + [file for path in snapshots for file in first_files(path)]
+        return sum(_remove_packed(model) for model in models) + _remove(folder, cache_folder())
+    first = resolve(name)
+    freed = _remove_packed(first)
+    for link in _parts(first):
         blob = link.resolve()
         freed += _size([blob])
         link.unlink()
         # Another commit may show the same bytes.
         if not any(other.resolve() == blob for other in folder.glob("snapshots/*/**/*")):
             blob.unlink(missing_ok=True)
+    return freed
+
+
+def _remove_packed(model: Path) -> int:
+    """Delete what was packed of a model, or of the GGUF files in a folder; returns its bytes."""
+    models = [model, *first_files(model)] if model.is_dir() else [model]
+    files = {file for each in models for file in all_packed(each)}
+    freed = _size(files)
+    for file in files:
+        file.unlink(missing_ok=True)
     return freed
 
 

@@ -1,22 +1,23 @@
 """The file in which packed weights are kept, so that a later load is a memory map.
 
     ┌────────────┬──────────────────┬─────────────────┬──────────────────────┬─────┬──────────────────────────┐
-    │ "OWNLMPKD" │ n: u64           │ SHA-256 of      │ header: n bytes of   │ pad │ arrays, each at a        │
+    │ "OWNLMPKD" │ n: u64           │ HMAC-SHA-256 of │ header: n bytes of   │ pad │ arrays, each at a        │
     │            │ little-endian    │ the header      │ JSON                 │     │ multiple of 4096         │
     └────────────┴──────────────────┴─────────────────┴──────────────────────┴─────┴──────────────────────────┘
     header = {"layout": int, "bytes": int, "about": {...}, "entries": {NAME: [PART, ...]}}
     PART   = {"weight": [format, rows, columns, glu], "data": SPAN, "scales": SPAN} or {"dtype", "shape", "data": SPAN}
     SPAN   = [first byte, bytes, SHA-256]
 
-Opening checks the header's checksum, the file's size and every span against it, and reads no weights: hashing 4 GB
-takes seconds. :func:`verify` reads them all. The file is written in large pieces and mapped with the wish for huge
-pages, which is met where the page cache holds such pieces whole (Linux from 6.16 on ext4): then it is read as fast as
-anonymous huge pages are.
+The header is sealed with a secret of whoever wrote it. Opening checks the seal, the file's size and every span against
+it, and reads no weights: hashing 4 GB takes seconds. :func:`verify` reads them all. The file is written in large pieces
+and mapped with the wish for huge pages, which is met where the page cache holds such pieces whole (Linux from 6.16 on
+ext4): then it is read as fast as anonymous huge pages are.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import mmap
 import os
@@ -61,8 +62,9 @@ def write(
     path: Path,
     about: Mapping[str, Any],
     entries: Mapping[str, Entry],
-    stop: threading.Event | None = None,
+    secret: bytes,
     *,
+    stop: threading.Event | None = None,
     mode: int = 0o600,
 ) -> bool:
     """Write the file, whole or not at all; False if ``stop`` was set before it was. OSError as the disk has it."""
@@ -71,7 +73,7 @@ def write(
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb", buffering=0) as file:
-            if not _pour(file.fileno(), header, arrays, stop):
+            if not _pour(file.fileno(), header, arrays, secret, stop):
                 return False
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
@@ -81,8 +83,8 @@ def write(
         Path(name).unlink(missing_ok=True)
 
 
-def read(path: Path) -> PackedFile:
-    """Map the file. CorruptModel for any other bytes than a whole one of this layout, OSError if it cannot be read."""
+def read(path: Path, secret: bytes) -> PackedFile:
+    """Map the file. CorruptModel for any other bytes than a whole one of this layout under this secret; OSError."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size < _HEAD:
             raise CorruptModel(f"{path} does not hold packed weights")
@@ -90,7 +92,7 @@ def read(path: Path) -> PackedFile:
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a wish
             mapped.madvise(mmap.MADV_HUGEPAGE)
-    header = _header(path, mapped)
+    header = _header(path, mapped, secret)
     try:
         if header["layout"] != native.layout() or header["bytes"] != len(mapped):
             raise ValueError("another layout, or another size")
@@ -100,11 +102,11 @@ def read(path: Path) -> PackedFile:
         raise CorruptModel(f"{path} does not hold packed weights of this version ({error})") from None
 
 
-def verify(path: Path) -> int:
+def verify(path: Path, secret: bytes) -> int:
     """Compare every array with its checksum; return how many. CorruptModel as ``read``, or for one that differs."""
-    read(path)
+    read(path, secret)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        spans = list(_spans(_header(path, mapped)["entries"]))
+        spans = list(_spans(_header(path, mapped, secret)["entries"]))
         with memoryview(mapped) as view:
             for start, size, digest in spans:
                 if hashlib.sha256(view[start : start + size]).hexdigest() != digest:
@@ -140,7 +142,9 @@ def _planned(about: Mapping[str, Any], entries: Mapping[str, Entry]) -> tuple[di
     return header, arrays
 
 
-def _pour(file: int, header: dict[str, Any], arrays: list[NDArray[Any]], stop: threading.Event | None) -> bool:
+def _pour(
+    file: int, header: dict[str, Any], arrays: list[NDArray[Any]], secret: bytes, stop: threading.Event | None
+) -> bool:
     """Everything in pieces that begin at multiples of their size; the header last, when the checksums are known."""
     piece, used = np.zeros(PIECE, np.uint8), header["begin"]
     if used > PIECE:
@@ -171,7 +175,7 @@ def _pour(file: int, header: dict[str, Any], arrays: list[NDArray[Any]], stop: t
             used = 0
     _all(file, piece[:used])
     head = _encoded(header)
-    os.pwrite(file, MAGIC + len(head).to_bytes(8, "little") + hashlib.sha256(head).digest() + head, 0)
+    os.pwrite(file, MAGIC + len(head).to_bytes(8, "little") + _seal(head, secret) + head, 0)
     return stop is None or not stop.is_set()
 
 
@@ -181,13 +185,17 @@ def _all(file: int, data: NDArray[np.uint8]) -> None:
         view = view[os.write(file, view) :]
 
 
-def _header(path: Path, mapped: mmap.mmap) -> dict[str, Any]:
+def _seal(head: bytes, secret: bytes) -> bytes:
+    return hmac.digest(secret, head, "sha256")
+
+
+def _header(path: Path, mapped: mmap.mmap, secret: bytes) -> dict[str, Any]:
     length = int.from_bytes(mapped[8:16], "little")
     if mapped[:8] != MAGIC or not 2 <= length <= min(len(mapped) - _HEAD, _MAX_HEADER):
         raise CorruptModel(f"{path} does not hold packed weights")
     head = mapped[_HEAD : _HEAD + length]
-    if hashlib.sha256(head).digest() != mapped[16:_HEAD]:
-        raise CorruptModel(f"{path} has a damaged header")
+    if not hmac.compare_digest(_seal(head, secret), mapped[16:_HEAD]):
+        raise CorruptModel(f"{path} has a damaged header, or was not written here")
     try:
         header = json.loads(head)
     except (ValueError, RecursionError) as error:
@@ -204,7 +212,13 @@ def _entry(mapped: mmap.mmap, parts: list[dict[str, Any]]) -> Entry:
             raise ValueError(f"dtype {part['dtype']!r}")
         array: NDArray[Any] = _view(mapped, part["data"]).view(part["dtype"]).reshape(part["shape"])
         return array
-    return [(*part["weight"], _view(mapped, part["data"]), _view(mapped, part["scales"])) for part in parts]
+    found: list[native.Part] = []
+    for part in parts:
+        format, rows, columns, glu = part["weight"]
+        if [type(value) for value in (format, rows, columns, glu)] != [str, int, int, bool]:
+            raise ValueError(f"a weight {part['weight']!r}")
+        found.append((format, rows, columns, glu, _view(mapped, part["data"]), _view(mapped, part["scales"])))
+    return found
 
 
 def _view(mapped: mmap.mmap, span: list[Any]) -> NDArray[np.uint8]:

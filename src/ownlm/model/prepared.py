@@ -21,9 +21,9 @@ from ownlm.model.safetensors import Deferred, hollow
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """``tree``: what ``Ops.prepare`` gave. ``writing``: the file of it that is being made, if one is. ``fingerprint``
-    identifies the weights; where they were not packed before, it may read their files. ``source``: the file of packed
-    weights that they are mapped from, or None."""
+    """``tree``: what ``Ops.prepare`` gave. ``fingerprint`` identifies the weights, and reads files that state no
+    checksum. ``writing``: the file of packed weights that is being made, if one is. ``source``: the one that they are
+    mapped from, or None."""
 
     tree: DecoderParams
     fingerprint: Callable[[], str]
@@ -65,7 +65,4 @@ def _mapped(side: NativeOps, config: DecoderConfig, files: Checkpoint, found: Pa
     tree = side.prepare(decoder_params(config, tensors), packs)
     if any(not name.startswith("head") for name in packs.made):
         raise CorruptModel(f"{found.path} lacks weights of its model")
-    fingerprint = found.about.get("fingerprint")
-    return Prepared(
-        tree, (lambda: fingerprint) if isinstance(fingerprint, str) else files.fingerprint, None, found.path
-    )
+    return Prepared(tree, files.fingerprint, None, found.path)

@@ -56,7 +56,10 @@ struct Matrix {
       }
       return;
     }
-    if (is_k(f)) return k_blocks(f, spread);
+    if (is_k(f)) {
+      k_blocks(f, spread);
+      return;
+    }
     const size_t size = f == Format::q8_0 ? kBlockBytes : kQ4BlockBytes;
     for (uint8_t& b : bytes) b = static_cast<uint8_t>(random_bits());
     for (size_t at = 0; at < bytes.size(); at += size) {

@@ -41,7 +41,7 @@ class Packs:
             return made
         try:
             found = native.from_parts(entry) if isinstance(entry, list) else None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             raise CorruptModel(f"packed weights {name}: {error}") from None
         if found is None or (found.format, found.rows, found.columns, found.glu) != kind:
             raise CorruptModel(f"packed weights {name} are not {kind}")

@@ -18,9 +18,6 @@
 #include "convert.h"
 #include "tile_float.h"
 #include "tile_neon.h"
-#ifdef OWNLM_I8MM
-#include "tile_neon_i8mm.h"
-#endif
 #include "tile_k_neon.h"
 #include "linear.h"
 #include "dot_neon.h"
