@@ -30,7 +30,7 @@ sys.path.append(str(Path(__file__).parent))
 from decoder_support import EVERY, Forward, check_ways, expected, folder, relative, text  # noqa: E402
 
 from ownlm.model.ops.cuda import CudaOps  # noqa: E402
-from ownlm.model.ops.cuda_batch import NOWHERE, DeviceBatch, few_parts, few_views  # noqa: E402
+from ownlm.model.ops.cuda_batch import FEW, NOWHERE, DeviceBatch, few_parts, few_views  # noqa: E402
 from ownlm.model.ops.cuda_graphs import Run, Steps  # noqa: E402
 from ownlm.model.ops.cuda_weights import dequantized, pack  # noqa: E402
 
@@ -65,7 +65,7 @@ def test_blocks_stand_for_what_the_oracle_takes(family: str, to: str, tmp_path: 
     assert relative(ours.run((1, text(1)[90:91], 90)), want[90:91]) < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["q4_k", "q6_k", "q5_0", "mxfp4"])
+@pytest.mark.parametrize("kind", ["q5_k", "q6_k", "q5_0", "mxfp4"])
 def test_other_blocks_keep_what_they_held(kind: str) -> None:
     form = FORMATS[kind]
     values = np.random.default_rng(0).standard_normal((3, 2 * form.block)).astype(np.float32)
@@ -75,6 +75,25 @@ def test_other_blocks_keep_what_they_held(kind: str) -> None:
     held = form.dequantize(stored)
     difference = dequantized(made.weight, torch.float32).numpy() - held
     assert np.abs(difference).max() <= np.abs(held).max() / 127
+
+
+@pytest.mark.parametrize(("kind", "within"), [("q4_0", 0), ("q4_1", 0), ("q8_0", 0), ("q4_k", 2**-10)])
+def test_codes_stay_as_they_are(kind: str, within: float) -> None:
+    """Q4_K's scales and minima, d * s and dmin * m, are rounded to float16: a weight moves by 2^-11 of either."""
+    values = np.random.default_rng(0).standard_normal((3, 512)).astype(np.float32) + np.float32(0.5)
+    stored = FORMATS[kind].quantize(values)
+    made: Any = pack(LinearWeight((Matrix(stored, kind),)), torch.device("cpu"), torch.float32, {})
+    held = FORMATS[kind].dequantize(stored)
+    assert made.weight.bits == (8 if kind == "q8_0" else 4)
+    difference = np.abs(dequantized(made.weight, torch.float32).numpy() - held)
+    assert difference.max() <= within * np.abs(held).max()
+
+
+def test_steps_that_are_ready_are_captured_before_the_first_comes() -> None:
+    recorder = Recorder()
+    steps = Steps(lambda given: given.slots[:, None].float(), torch.device("cpu"), 16, recorder, ready=(1, 2))
+    assert set(steps.captured) == {(1, 32), (2, 32)} and recorder.captures == 2
+    assert steps(batch([20], [1])).tolist() == [[19.0]] and recorder.captures == 2
 
 
 def batch(lengths: list[int], new: list[int]) -> Batch:
@@ -94,6 +113,7 @@ def batch(lengths: list[int], new: list[int]) -> Batch:
 def test_a_step_of_few_tokens_is_padded_with_tokens_that_go_nowhere() -> None:
     given = batch([20, 3], [2, 1])
     parts = few_parts(given, 4, 32)
+    assert all(part.nbytes % 16 == 0 for part in few_parts(batch([20], [1]), 1, 32))
     made = few_views(torch.from_numpy(np.concatenate([part.ravel() for part in parts])), 4)
     assert made.ids.tolist() == [5, 6, 7, 0] and made.positions.tolist() == [18, 19, 2, 0]
     assert made.slots.tolist() == [18, 19, 34, NOWHERE] and made.rows.tolist() == [1, 2, 0, 0]
@@ -128,7 +148,7 @@ def test_steps_are_captured_once_a_size() -> None:
         seen.append((len(given.ids), 0 if given.few is None else given.few.tables.shape[1]))
         return (given.ids[given.rows] * 10 + given.slots[given.rows])[:, None].float()
 
-    steps = Steps(forward, torch.device("cpu"), lambda: 16, recorder)
+    steps = Steps(forward, torch.device("cpu"), 16, recorder)
     for lengths, new in (
         ([20, 3], [1, 1]),
         ([9, 30], [1, 1]),
@@ -136,12 +156,13 @@ def test_steps_are_captured_once_a_size() -> None:
         ([20, 3, 9], [1, 1, 2]),
         ([600], [1]),
         ([80], [70]),
+        ([80], [FEW + 1]),
     ):
         given = batch(lengths, new)
         wanted = (given.ids[given.rows] * 10 + given.slots[given.rows])[:, None]
         assert np.array_equal(steps(given), wanted)
     assert set(steps.captured) == {(2, 32), (1, 32), (4, 32), (1, 128)} and recorder.captures == 4
-    assert recorder.replays == 5, "the step of 70 tokens runs as it is"
+    assert recorder.replays == 5, "prompts run as they are"
     first, other = batch([20, 3], [1, 1]), batch([9, 30], [1, 1])
     kept = steps(first)
     before = kept.copy()

@@ -25,7 +25,7 @@ from decoder_support import Forward, check_ways, folder, relative, text  # noqa:
 
 from ownlm.model.ops import cuda_fused  # noqa: E402
 from ownlm.model.ops.cuda import CudaOps  # noqa: E402
-from ownlm.model.ops.cuda_weights import Blocks, dequantized, pack  # noqa: E402
+from ownlm.model.ops.cuda_weights import Blocks, dequantized, pack, stacked  # noqa: E402
 from ownlm.model.params import LinearWeight, Matrix  # noqa: E402
 from ownlm.quant.quantize import quantize  # noqa: E402
 
@@ -45,7 +45,7 @@ def floats(*shape: int) -> Any:
     return torch.from_numpy(RNG.standard_normal(shape).astype(np.float32)).to(DEVICE)
 
 
-@pytest.mark.parametrize("kind", ["q4_0", "q8_0"])
+@pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q8_0"])
 @pytest.mark.parametrize(
     ("rows", "outputs", "columns"), [(1, 70, 96), (1, 8, 1312), (2, 70, 96), (5, 33, 320), (64, 16, 64)]
 )
@@ -57,16 +57,16 @@ def test_products(kind: str, rows: int, outputs: int, columns: int) -> None:
     torch.testing.assert_close(full, (want + bias) * 0.5 + residual, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["q4_0", "q8_0"])
+@pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q8_0"])
 def test_products_by_matrices_of_their_own(kind: str) -> None:
     parts = [blocks(24, 64, kind) for _ in range(3)]
-    w = Blocks(torch.stack([p.codes for p in parts]), torch.stack([p.scales for p in parts]))
+    w: Any = stacked(parts)
     x, which = floats(5, 64), torch.tensor([2, 0, 1, 1, 2], device=DEVICE)
     want = torch.stack([dequantized(parts[e], torch.float32) @ row for e, row in zip(which.tolist(), x, strict=True)])
     torch.testing.assert_close(cuda_fused.matmul(x, w, which=which), want, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["q4_0", "q8_0"])
+@pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q8_0"])
 def test_dequantizing_is_exact(kind: str) -> None:
     w = blocks(13, 160, kind)
     assert torch.equal(cuda_fused.dequantized(w, torch.float32), dequantized(w, torch.float32))

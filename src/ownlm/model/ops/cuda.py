@@ -42,6 +42,8 @@ from ownlm.model.ops.cuda_weights import Blocks, Linear, Stored, dequantized, lo
 from ownlm.model.ops.torch_weights import Norm, Rms
 
 P = TypeVar("P")
+READY = (1, 2, 4, 8)
+"""Tokens of steps that are captured when a model is opened: answers of a few people, and short drafts."""
 FORMATS = {"bf16": torch.bfloat16, "f32": torch.float32}
 
 
@@ -166,12 +168,13 @@ class CudaOps(TorchOps):
         return y if softcap is None else softcap * torch.tanh(y / softcap)
 
     def compile(self, forward: Callable[[Batch], Tensor]) -> Callable[[Batch], NDArray[np.float32]]:
-        return Steps(forward, self.device, lambda: self._block_size, self._capture)  # type: ignore[arg-type]
+        ready = READY if isinstance(self._capture, CudaGraphs) else ()
+        return Steps(forward, self.device, self._block_size, self._capture, ready)  # type: ignore[arg-type]
 
     def _in_full(self, x: Tensor, w: Linear) -> Tensor:
         """float32 outputs, so that near logits do not fall together."""
         weight = self._values(w.weight)
-        if x.device.type == "cuda":
+        if x.device.type == "cuda" and x.dtype != torch.float32:
             y = torch.mm(x, weight.t(), out_dtype=torch.float32)
         else:
             y = F.linear(x.float(), weight.float())

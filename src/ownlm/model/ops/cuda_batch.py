@@ -83,20 +83,31 @@ class Staging:
 def few_parts(batch: Batch, tokens: int, blocks: int) -> list[Ints]:
     """The facts of a batch of few tokens, padded to ``tokens`` with tables of ``blocks``; see ``few_views``."""
     count, wanted = len(batch.ids), len(batch.rows)
-    facts = np.zeros((5, tokens), np.int32)
-    facts[0, :count], facts[1, :count] = batch.ids, batch.positions
-    facts[2], facts[2, :count] = NOWHERE, batch.slots
-    facts[3], facts[3, :count] = 1, batch.positions + 1
-    facts[4, :wanted] = batch.rows
-    tables = np.zeros((tokens, blocks), np.int32)
+    facts, tables = padding(tokens, blocks)
+    facts[0, :count], facts[1, :count], facts[2, :count] = batch.ids, batch.positions, batch.slots
+    facts[3, :count], facts[4, :wanted] = batch.positions + 1, batch.rows
     tables[:count, : batch.block_tables.shape[1]] = np.repeat(batch.block_tables, np.diff(batch.cu_seqlens), axis=0)
     return [facts, tables]
 
 
 def few_views(vector: Tensor, tokens: int) -> DeviceBatch:
     """The batch whose facts are in the vector that ``few_parts`` was sent to."""
-    ids, positions, slots, lengths, rows = vector[: 5 * tokens].view(5, tokens)
-    return DeviceBatch(ids, positions, slots, rows, Few(None, lengths, vector[5 * tokens :].view(tokens, -1)))
+    begin = 5 * _wide(tokens)
+    ids, positions, slots, lengths, rows = vector[:begin].view(5, -1)[:, :tokens]
+    return DeviceBatch(ids, positions, slots, rows, Few(None, lengths, vector[begin:].view(tokens, -1)))
+
+
+def padding(tokens: int, blocks: int) -> list[Ints]:
+    """As ``few_parts``, of tokens that all go nowhere."""
+    facts = np.zeros((5, _wide(tokens)), np.int32)
+    facts[2], facts[3] = NOWHERE, 1
+    return [facts, np.zeros((tokens, blocks), np.int32)]
+
+
+def _wide(tokens: int) -> int:
+    """Of each fact, so that all begin at multiples of 16 bytes: kernels are compiled for that once, not for each
+    size."""
+    return max(4, tokens)
 
 
 def whole(batch: Batch, block_size: int, staging: Staging) -> DeviceBatch:

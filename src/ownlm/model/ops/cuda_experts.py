@@ -79,8 +79,10 @@ def _matrices(weight: Stored, which: Tensor, dtype: torch.dtype) -> Tensor:
     """[R, N, K]"""
     if isinstance(weight, Tensor):
         return weight[which]
-    codes, scales = weight.codes[which].flatten(0, 1), weight.scales[which].flatten(0, 1)
-    return dequantized(Blocks(codes, scales), dtype).view(len(which), weight.codes.shape[1], -1)
+    each = weight[which]
+    offsets = None if each.offsets is None else each.offsets.flatten(0, 1)
+    flat = Blocks(each.codes.flatten(0, 1), each.scales.flatten(0, 1), offsets)
+    return dequantized(flat, dtype).view(len(which), weight.codes.shape[1], -1)
 
 
 def _all(ops: CudaOps, x: Tensor, w: Experts, config: ExpertsConfig, shares: Tensor, chosen: Tensor) -> Tensor:
@@ -111,9 +113,7 @@ def _expert(ops: CudaOps, x: Tensor, w: Experts, config: ExpertsConfig, expert: 
 
 
 def _one(w: Linear, expert: int) -> Linear:
-    weight = w.weight
-    part = weight[expert] if isinstance(weight, Tensor) else Blocks(weight.codes[expert], weight.scales[expert])
-    return Linear(part, None if w.bias is None else w.bias[expert])
+    return Linear(w.weight[expert], None if w.bias is None else w.bias[expert])
 
 
 def _side_by_side(experts: Sequence[Linear]) -> Linear:

@@ -41,16 +41,21 @@ def matmul(
 
     x, (outputs, groups) = x.contiguous(), w.scales.shape[-2:]
     out = torch.empty(len(x), outputs, dtype=dtype or x.dtype, device=x.device)
-    given = {"BITS": w.bits, "HAS_BIAS": bias is not None, "HAS_RESIDUAL": residual is not None}
+    given = {
+        "BITS": w.bits,
+        "OFFSET": w.offsets is not None,
+        "HAS_BIAS": bias is not None,
+        "HAS_RESIDUAL": residual is not None,
+    }
     if len(x) == 1 or which is not None:
         kernels.rows_kernel[(-(-outputs // 4), len(x))](
-            x, w.codes, w.scales, which, bias, residual, out, outputs, groups, residual_scale,
+            x, w.codes, w.scales, w.offsets, which, bias, residual, out, outputs, groups, residual_scale,
             **given, BN=4, BG=32, HAS_WHICH=which is not None, num_warps=4,
         )  # fmt: skip
     else:
         tall = max(16, _power(len(x)))
         kernels.tile_kernel[(-(-outputs // 16),)](
-            x, w.codes, w.scales, bias, residual, out, len(x), outputs, groups, residual_scale,
+            x, w.codes, w.scales, w.offsets, bias, residual, out, len(x), outputs, groups, residual_scale,
             **given, BM=tall, BN=16, BG=8 if tall == 16 else 4, num_warps=4,
         )  # fmt: skip
     return out
@@ -63,7 +68,9 @@ def dequantized(w: Blocks, dtype: torch.dtype) -> Tensor:
     rows, groups = w.scales.shape
     out = torch.empty(rows, groups * 32, dtype=dtype, device=w.codes.device)
     grid = (-(-rows * groups // 128),)
-    kernels.dequantize_kernel[grid](w.codes, w.scales, out, rows * groups, BITS=w.bits, BG=128)
+    kernels.dequantize_kernel[grid](
+        w.codes, w.scales, w.offsets, out, rows * groups, BITS=w.bits, OFFSET=w.offsets is not None, BG=128
+    )
     return out
 
 

@@ -7,8 +7,7 @@ works longer than the launches take.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,22 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ownlm.model.batch import Batch
-from ownlm.model.ops.cuda_batch import DeviceBatch, Staging, few_parts, few_views, whole
+from ownlm.model.ops.cuda_batch import FEW, DeviceBatch, Ints, Staging, few_parts, few_views, padding, whole
 
 TOKENS = (1, 2, 4, 8, 16, 32, 64)
-"""Counts of tokens that steps are padded to."""
+"""Counts of tokens that steps are padded to; a sequence has at most ``FEW`` of them."""
 BLOCKS = 32
 """The narrowest block table; wider ones are this times powers of 4."""
 
 Run = Callable[[], Tensor]
 Capture = Callable[[Run], Run]
 """Of a computation over fixed memory, what repeats it and gives its result, in memory that the next repeat reuses."""
-
-
-class Cache(Protocol):
-    """What steps need to know of it."""
-
-    block_size: int
 
 
 def rerun(run: Run) -> Run:
@@ -86,26 +79,31 @@ def table_width(blocks: int) -> int:
 
 
 class Steps:
-    """The compiled forward: a function of a batch. ``block_size`` is asked when the first batch comes."""
+    """The compiled forward: a function of a batch."""
 
     def __init__(
         self,
         forward: Callable[[DeviceBatch], Tensor],
         device: torch.device,
-        block_size: Callable[[], int],
+        block_size: int,
         capture: Capture,
+        ready: Sequence[int] = (),
     ) -> None:
+        """Steps of ``ready`` tokens are captured at once, so that nobody waits for it later."""
         self._forward, self._device, self._capture = forward, device, capture
         self._block_size = block_size
         self._staging = Staging(device)
         self.captured: dict[tuple[int, int], tuple[Tensor, Run]] = {}
         """By tokens and width of the tables: the vector of facts, and what repeats the step."""
+        with torch.inference_mode():
+            for tokens in ready:
+                self._captured(padding(tokens, BLOCKS), tokens, BLOCKS)()
 
     def __call__(self, batch: Batch) -> NDArray[np.float32]:
         with torch.inference_mode():
             size = padded(max(len(batch.ids), len(batch.rows)))
-            if size is None:
-                logits = self._forward(whole(batch, self._block_size(), self._staging))
+            if size is None or int(np.diff(batch.cu_seqlens).max()) > FEW:
+                logits = self._forward(whole(batch, self._block_size, self._staging))
             else:
                 logits = self._replayed(batch, size)
             return self._brought(logits[: len(batch.rows)])
@@ -113,14 +111,18 @@ class Steps:
     def _replayed(self, batch: Batch, tokens: int) -> Tensor:
         width = table_width(batch.block_tables.shape[1])
         parts = few_parts(batch, tokens, width)
-        if (tokens, width) in self.captured:
-            vector, run = self.captured[tokens, width]
-            self._staging.send(parts, vector)
-        else:
-            vector = self._staging.send(parts)
-            run = self._capture(lambda: self._forward(few_views(vector, tokens)))
-            self.captured[tokens, width] = vector, run
+        if (tokens, width) not in self.captured:
+            return self._captured(parts, tokens, width)()
+        vector, run = self.captured[tokens, width]
+        self._staging.send(parts, vector)
         return run()
+
+    def _captured(self, parts: Sequence[Ints], tokens: int, width: int) -> Run:
+        """A first step of its size."""
+        vector = self._staging.send(parts)
+        run = self._capture(lambda: self._forward(few_views(vector, tokens)))
+        self.captured[tokens, width] = vector, run
+        return run
 
     def _brought(self, logits: Tensor) -> NDArray[np.float32]:
         """Here, when the step is done; memory of its own, pinned where they come from a GPU."""

@@ -16,11 +16,13 @@ import triton.language as tl
 
 
 @triton.jit
-def _halves(codes, at, there, BITS: tl.constexpr):
-    """Weights i and i + 16 of groups, without their scales; ``at``: group * 16 + i."""
+def _halves(codes, at, there, BITS: tl.constexpr, OFFSET: tl.constexpr):
+    """Weights i and i + 16 of groups, without scale and offset; ``at``: group * 16 + i."""
     if BITS == 4:
         packed = tl.load(codes + at, mask=there, other=0)
-        low, high = (packed & 15).to(tl.float32) - 8, (packed >> 4).to(tl.float32) - 8
+        low, high = (packed & 15).to(tl.float32), (packed >> 4).to(tl.float32)
+        if not OFFSET:
+            low, high = low - 8, high - 8
     else:
         place = at // 16 * 32 + at % 16
         low = tl.load(codes + place, mask=there, other=0).to(tl.float32)
@@ -39,8 +41,8 @@ def _finish(y, out, at, mask, residual, residual_scale, HAS_RESIDUAL: tl.constex
 
 @triton.jit
 def rows_kernel(
-    x, codes, scales, which, bias, residual, out, N, G, residual_scale,
-    BITS: tl.constexpr, BN: tl.constexpr, BG: tl.constexpr,
+    x, codes, scales, offsets, which, bias, residual, out, N, G, residual_scale,
+    BITS: tl.constexpr, OFFSET: tl.constexpr, BN: tl.constexpr, BG: tl.constexpr,
     HAS_WHICH: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_RESIDUAL: tl.constexpr,
 ):  # fmt: skip
     """out [R, N]: BN outputs of one row a program. ``which`` [R]: by which matrix [N, K] of several."""
@@ -56,12 +58,15 @@ def rows_kernel(
         there = (n < N)[:, None] & (g < G)[None, :]
         group = first[:, None] * G + g[None, :]
         scale = tl.load(scales + group, mask=there, other=0).to(tl.float32)
-        low, high = _halves(codes, group[:, :, None] * 16 + i[None, None, :], there[:, :, None], BITS)
+        low, high = _halves(codes, group[:, :, None] * 16 + i[None, None, :], there[:, :, None], BITS, OFFSET)
         inputs = x + row * G * 32 + g[:, None] * 32 + i[None, :]
         x_low = tl.load(inputs, mask=(g < G)[:, None], other=0).to(tl.float32)
         x_high = tl.load(inputs + 16, mask=(g < G)[:, None], other=0).to(tl.float32)
         sums = tl.sum(low * x_low[None, :, :] + high * x_high[None, :, :], axis=2)
         acc += tl.sum(sums * scale, axis=1)
+        if OFFSET:
+            whole = tl.sum(x_low + x_high, axis=1)
+            acc += tl.sum(tl.load(offsets + group, mask=there, other=0).to(tl.float32) * whole[None, :], axis=1)
     if HAS_BIAS:
         acc += tl.load(bias + n, mask=n < N, other=0)
     _finish(acc, out, row * N + n, n < N, residual, residual_scale, HAS_RESIDUAL)
@@ -69,8 +74,8 @@ def rows_kernel(
 
 @triton.jit
 def tile_kernel(
-    x, codes, scales, bias, residual, out, R, N, G, residual_scale,
-    BITS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BG: tl.constexpr,
+    x, codes, scales, offsets, bias, residual, out, R, N, G, residual_scale,
+    BITS: tl.constexpr, OFFSET: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BG: tl.constexpr,
     HAS_BIAS: tl.constexpr, HAS_RESIDUAL: tl.constexpr,
 ):  # fmt: skip
     """out [R, N]: BN outputs of all rows a program, R <= BM, by matrix instructions."""
@@ -83,12 +88,16 @@ def tile_kernel(
         there = (g < G)[:, None] & (n < N)[None, :]
         group = n.to(tl.int64)[None, :] * G + g[:, None]
         scale = tl.load(scales + group, mask=there, other=0).to(tl.float32)
-        low, high = _halves(codes, group * 16 + (j % 16)[:, None], there, BITS)
+        low, high = _halves(codes, group * 16 + (j % 16)[:, None], there, BITS, OFFSET)
         inputs = x + m[:, None] * G * 32 + (g * 32 + j % 16)[None, :]
         given = (m < R)[:, None] & (g < G)[None, :]
         x_low, x_high = tl.load(inputs, mask=given, other=0), tl.load(inputs + 16, mask=given, other=0)
-        acc = tl.dot(x_low, (low * scale).to(x_low.dtype), acc)
-        acc = tl.dot(x_high, (high * scale).to(x_high.dtype), acc)
+        low, high = low * scale, high * scale
+        if OFFSET:
+            offset = tl.load(offsets + group, mask=there, other=0).to(tl.float32)
+            low, high = low + offset, high + offset
+        acc = tl.dot(x_low, low.to(x_low.dtype), acc)
+        acc = tl.dot(x_high, high.to(x_high.dtype), acc)
     mask = (m < R)[:, None] & (n < N)[None, :]
     if HAS_BIAS:
         acc += tl.load(bias + n, mask=n < N, other=0)[None, :]
@@ -96,15 +105,19 @@ def tile_kernel(
 
 
 @triton.jit
-def dequantize_kernel(codes, scales, out, count, BITS: tl.constexpr, BG: tl.constexpr):
+def dequantize_kernel(codes, scales, offsets, out, count, BITS: tl.constexpr, OFFSET: tl.constexpr, BG: tl.constexpr):
     """out [count * 32] of so many groups."""
     g = tl.program_id(0).to(tl.int64) * BG + tl.arange(0, BG)
     i = tl.arange(0, 16)
     scale = tl.load(scales + g, mask=g < count, other=0).to(tl.float32)[:, None]
-    low, high = _halves(codes, g[:, None] * 16 + i[None, :], (g < count)[:, None], BITS)
+    low, high = _halves(codes, g[:, None] * 16 + i[None, :], (g < count)[:, None], BITS, OFFSET)
+    low, high = low * scale, high * scale
+    if OFFSET:
+        offset = tl.load(offsets + g, mask=g < count, other=0).to(tl.float32)[:, None]
+        low, high = low + offset, high + offset
     place = out + g[:, None] * 32 + i[None, :]
-    tl.store(place, (low * scale).to(out.dtype.element_ty), mask=(g < count)[:, None])
-    tl.store(place + 16, (high * scale).to(out.dtype.element_ty), mask=(g < count)[:, None])
+    tl.store(place, low.to(out.dtype.element_ty), mask=(g < count)[:, None])
+    tl.store(place + 16, high.to(out.dtype.element_ty), mask=(g < count)[:, None])
 
 
 @triton.jit
