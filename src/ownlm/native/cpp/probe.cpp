@@ -54,22 +54,42 @@ uint64_t read_plain(const uint8_t* p, int64_t bytes) {
   return sum;
 }
 
+// Takes what was computed, so that no compiler leaves the work out.
+void keep(const void* sums, size_t bytes) {
+  uint64_t total = 0, part;
+  for (size_t i = 0; i + sizeof(part) <= bytes; i += sizeof(part)) {
+    std::memcpy(&part, static_cast<const char*>(sums) + i, sizeof(part));
+    total += part;
+  }
+  sink.fetch_add(static_cast<int64_t>(total & 0xff), std::memory_order_relaxed);
+}
+
 int64_t f32_plain(int64_t rounds) {
   constexpr int lanes = kChains * 4;
   float sums[lanes], x[lanes];
   for (int i = 0; i < lanes; ++i) sums[i] = 1.0f, x[i] = 1.0f / static_cast<float>(i + 1);
   for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < lanes; ++i)
+    for (int i = 0; i < lanes; ++i)
 #if defined(__aarch64__)
       sums[i] = __builtin_fmaf(sums[i], 0.5f, x[i]);
 #else
       sums[i] = sums[i] * 0.5f + x[i];
 #endif
-  float total = 0;
-  for (float s : sums) total += s;
-  sink.fetch_add(static_cast<int64_t>(total), std::memory_order_relaxed);
+  keep(sums, sizeof(sums));
   return rounds * kSteps * lanes * 2;
 }
+
+// NAME: kChains vectors, each FIRST and then NEXT of itself, again and again; PRODUCTS are in one NEXT. An expression of
+// acc[i] has to need it, or it could be taken out of the loop.
+#define OWNLM_PRODUCTS(NAME, TARGET, VECTOR, PRODUCTS, FIRST, NEXT)                      \
+  OWNLM_TARGET(TARGET) int64_t NAME(int64_t rounds) {                                    \
+    VECTOR acc[kChains];                                                                 \
+    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = FIRST;                       \
+    for (int64_t r = 0; r < rounds * kSteps; ++r)                                        \
+      OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = NEXT;                      \
+    keep(acc, sizeof(acc));                                                              \
+    return rounds * kSteps * kChains * PRODUCTS * 2;                                     \
+  }
 
 #if defined(OWNLM_PROBE_X86)
 
@@ -87,131 +107,34 @@ OWNLM_TARGET("avx512f") uint64_t read_avx512(const uint8_t* p, int64_t bytes) {
          read_plain(p + bytes / 256 * 256, bytes % 256);
 }
 
-OWNLM_TARGET("avx512f,avx512bw,avx512vl,avx512vnni") int64_t int8_avx512(int64_t rounds) {
-  __m512i acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm512_set1_epi32(i);
-  const __m512i a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(1);
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm512_dpbusd_epi32(acc[i], a, b);
-  int64_t total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += _mm512_reduce_add_epi32(acc[i]);
-  sink.fetch_add(total, std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 64 * 2;
-}
-
-// dpbf16ps does not care what its operands hold; integer vectors spare the type that older compilers lack.
-OWNLM_TARGET("avx512f,avx512bw,avx512vl,avx512bf16") int64_t bf16_avx512(int64_t rounds) {
-  __m512 acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm512_set1_ps(static_cast<float>(i));
-  const __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3f803f80)), b = a;
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm512_dpbf16_ps(acc[i], a, b);
-  float total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += _mm512_reduce_add_ps(acc[i]);
-  sink.fetch_add(static_cast<int64_t>(total), std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 32 * 2;
-}
-
-OWNLM_TARGET("avx512f") int64_t f32_avx512(int64_t rounds) {
-  __m512 acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm512_set1_ps(static_cast<float>(i));
-  const __m512 half = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(1.0f);
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm512_fmadd_ps(acc[i], half, b);
-  float total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += _mm512_reduce_add_ps(acc[i]);
-  sink.fetch_add(static_cast<int64_t>(total), std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 16 * 2;
-}
-
-OWNLM_TARGET("avx2") int32_t lanes_sum(__m256i v) {
-  alignas(32) int32_t lanes[8];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), v);
-  int32_t total = 0;
-  for (int32_t lane : lanes) total += lane;
-  return total;
-}
-
+OWNLM_PRODUCTS(int8_avx512, "avx512f,avx512bw,avx512vl,avx512vnni", __m512i, 64, _mm512_set1_epi32(i),
+               _mm512_dpbusd_epi32(acc[i], _mm512_set1_epi8(3), _mm512_set1_epi8(1)))
+OWNLM_PRODUCTS(bf16_avx512, "avx512f,avx512bw,avx512vl,avx512bf16", __m512, 32, _mm512_set1_ps(static_cast<float>(i)),
+               _mm512_dpbf16_ps(acc[i], reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3f803f80)),
+                                reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3f803f80))))
+OWNLM_PRODUCTS(f32_avx512, "avx512f", __m512, 16, _mm512_set1_ps(static_cast<float>(i)),
+               _mm512_fmadd_ps(acc[i], _mm512_set1_ps(0.5f), _mm512_set1_ps(1.0f)))
 // Without VNNI: products of a pair of lanes, summed in 16 bits, as formats of four bits allow for a group.
-OWNLM_TARGET("avx2") int64_t int8_avx2(int64_t rounds) {
-  __m256i acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm256_set1_epi16(static_cast<short>(i));
-  const __m256i a = _mm256_set1_epi8(3);
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i)  // the sum is an operand, so that no product can be taken out of the loop
-      acc[i] = _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(a, acc[i]));
-  int64_t total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += lanes_sum(acc[i]);
-  sink.fetch_add(total, std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 32 * 2;
-}
-
+OWNLM_PRODUCTS(int8_avx2, "avx2", __m256i, 32, _mm256_set1_epi16(static_cast<short>(i)),
+               _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(_mm256_set1_epi8(3), acc[i])))
+OWNLM_PRODUCTS(f32_avx2, "avx2,fma", __m256, 8, _mm256_set1_ps(static_cast<float>(i)),
+               _mm256_fmadd_ps(acc[i], _mm256_set1_ps(0.5f), _mm256_set1_ps(1.0f)))
 #if defined(OWNLM_AVX512VL_VNNI)
-OWNLM_TARGET("avx2,avx512f,avx512vl,avx512vnni") int64_t int8_evex256(int64_t rounds) {
-  __m256i acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm256_set1_epi32(i);
-  const __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(1);
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm256_dpbusd_epi32(acc[i], a, b);
-  int64_t total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += lanes_sum(acc[i]);
-  sink.fetch_add(total, std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 32 * 2;
-}
+OWNLM_PRODUCTS(int8_evex256, "avx2,avx512f,avx512vl,avx512vnni", __m256i, 32, _mm256_set1_epi32(i),
+               _mm256_dpbusd_epi32(acc[i], _mm256_set1_epi8(3), _mm256_set1_epi8(1)))
 #endif
-
 #if defined(OWNLM_AVX_VNNI)
-OWNLM_TARGET("avx2,avxvnni") int64_t int8_avx_vnni(int64_t rounds) {
-  __m256i acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm256_set1_epi32(i);
-  const __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(1);
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm256_dpbusd_avx_epi32(acc[i], a, b);
-  int64_t total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += lanes_sum(acc[i]);
-  sink.fetch_add(total, std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 32 * 2;
-}
+OWNLM_PRODUCTS(int8_avx_vnni, "avx2,avxvnni", __m256i, 32, _mm256_set1_epi32(i),
+               _mm256_dpbusd_avx_epi32(acc[i], _mm256_set1_epi8(3), _mm256_set1_epi8(1)))
 #endif
-
-OWNLM_TARGET("avx2,fma") int64_t f32_avx2(int64_t rounds) {
-  __m256 acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm256_set1_ps(static_cast<float>(i));
-  const __m256 half = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(1.0f);
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = _mm256_fmadd_ps(acc[i], half, b);
-  int64_t total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += lanes_sum(_mm256_cvtps_epi32(acc[i]));
-  sink.fetch_add(total, std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 8 * 2;
-}
 
 #elif defined(OWNLM_PROBE_ARM)
 
-OWNLM_TARGET("arch=armv8.2-a+dotprod") int64_t int8_dotprod(int64_t rounds) {
-  int32x4_t acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = vdupq_n_s32(i);
-  const int8x16_t a = vdupq_n_s8(3), b = vdupq_n_s8(1);
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = vdotq_s32(acc[i], a, b);
-  int64_t total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += vaddvq_s32(acc[i]);
-  sink.fetch_add(total, std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 16 * 2;
-}
-
+OWNLM_PRODUCTS(int8_dotprod, "arch=armv8.2-a+dotprod", int32x4_t, 16, vdupq_n_s32(i),
+               vdotq_s32(acc[i], vdupq_n_s8(3), vdupq_n_s8(1)))
 #if defined(OWNLM_NEON_I8MM)
-OWNLM_TARGET("arch=armv8.2-a+i8mm") int64_t int8_i8mm(int64_t rounds) {
-  int32x4_t acc[kChains];
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = vdupq_n_s32(i);
-  const int8x16_t a = vdupq_n_s8(3), b = vdupq_n_s8(1);
-  for (int64_t r = 0; r < rounds * kSteps; ++r)
-    OWNLM_UNROLL for (int i = 0; i < kChains; ++i) acc[i] = vmmlaq_s32(acc[i], a, b);
-  int64_t total = 0;
-  OWNLM_UNROLL for (int i = 0; i < kChains; ++i) total += vaddvq_s32(acc[i]);
-  sink.fetch_add(total, std::memory_order_relaxed);
-  return rounds * kSteps * kChains * 32 * 2;
-}
+OWNLM_PRODUCTS(int8_i8mm, "arch=armv8.2-a+i8mm", int32x4_t, 32, vdupq_n_s32(i),
+               vmmlaq_s32(acc[i], vdupq_n_s8(3), vdupq_n_s8(1)))
 #endif
 
 #endif
