@@ -25,4 +25,7 @@ def note_store(llm: LLM) -> None:
     """Say where what is computed of prompts is kept, if anywhere: it is as private as the prompts."""
     if (store := llm.engine.store) is not None:
         size = f"{store.limit / 1e9:.1f} GB"
-        note(f"What is computed of prompts is kept in {store.folder.root}, at most {size} (--no-kv-store: nothing is).")
+        note(
+            f"What is computed of prompts, and their tokens, are kept in {store.folder.root}, at most {size}. "
+            "Of documents it goes with them, of all else with that folder (--no-kv-store keeps nothing)."
+        )

@@ -145,9 +145,10 @@ class Engine:
         Requests that are being answered go on, and leave nothing behind. On disk the tag is dead for ever: text that
         comes again needs a new one to be kept there.
         """
+        found = self._keeper.purge(tag)  # first: from then on its running requests leave nothing with the draft model
         if self._speculator is not None:
             self._speculator.purge(tag)
-        return self._keeper.purge(tag)
+        return found
 
     @property
     def store(self) -> PrefixStore | None:
@@ -213,8 +214,12 @@ class Engine:
             except Exception:
                 _log.exception("the engine failed; requests in flight are given up, and it goes on")
                 self._give_up(StepFailed("the engine failed at its own work (see the log): try again"))
+        closed = EngineClosed("the engine was closed before the answer was complete")
+        with self._lock:
+            left = [each for request in self._scheduler.requests() for each in (request, *request.followers)]
+        self._tell(left, closed)  # nobody waits for the disk
         self._keeper.close()
-        self._give_up(EngineClosed("the engine was closed before the answer was complete"))
+        self._give_up(closed)
 
     def _obey(self) -> None:
         """Cancel what is to be cancelled; wait, if there is nothing to do."""
@@ -252,7 +257,10 @@ class Engine:
         """Nobody is left, whatever state the accounts are in."""
         with self._lock:
             left = self._scheduler.reset()
-        for request in left:
+        self._tell(left, error)
+
+    def _tell(self, requests: Sequence[Request], error: EngineClosed | StepFailed) -> None:
+        for request in requests:
             if not request.done:
                 request.done = True
                 self._counters.failed += 1

@@ -53,7 +53,8 @@ class Folder:
                 self._sweep()
             for path in root.glob(f"*/*{UNFINISHED}"):
                 if _left_over(path):
-                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # Windows has no such locks, and keeps what is open
+                        path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

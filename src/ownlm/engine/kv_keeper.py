@@ -183,7 +183,7 @@ class Keeper:
                 return True
             found = blocks.find(table, request.tokens, request.reusable)
             digests = table.digests[len(found) : request.reusable // size]
-            count = store.find(digests)
+            count = store.find(digests, fresh=False)  # the lock is held, and ``before`` has just looked
             if count < self._least:
                 return True
             if not self._scheduler.has_room(request, found):

@@ -103,8 +103,7 @@ class Segment:
         rows = [table[at : at + row] for at in range(0, len(table), row)]
         self.blocks = [Block(r[:16], b"" if r[16:32] == bytes(16) else r[16:32], r[_FIXED:]) for r in rows]
         self.checks = [int.from_bytes(r[32:40], "little") for r in rows]
-        stated = json.loads(owners)
-        self.tags, self.tail = frozenset[str](stated["tags"]), bytes.fromhex(stated["tail"])
+        self.tags, self.tail = _stated(path, owners)
 
     def data(self, first: int, count: int) -> Bytes:
         """uint8 [count, bytes]: blocks from ``first`` on, mapped. They stay valid when the file is removed.
@@ -130,7 +129,7 @@ class Segment:
 
 def read_tags(path: Path) -> frozenset[str]:
     """Whose text a segment depends on. Raises DamagedSegment, OSError."""
-    return frozenset(json.loads(_read(path)[2])["tags"])
+    return _stated(path, _read(path)[2])[0]
 
 
 def _read(path: Path) -> tuple[tuple[bytes, int, int, int, int, int], bytes, bytes, int]:
@@ -148,6 +147,15 @@ def _read(path: Path) -> tuple[tuple[bytes, int, int, int, int, int], bytes, byt
     if zlib.crc32(rest, zlib.crc32(_HEAD.pack(magic, count, tokens, block_bytes, owners_bytes, 0))) != crc:
         raise DamagedSegment(f"{path.name} has a damaged head")
     return (magic, count, tokens, block_bytes, owners_bytes, crc), rest[:table_bytes], rest[table_bytes:], length
+
+
+def _stated(path: Path, owners: bytes) -> tuple[frozenset[str], bytes]:
+    """(tags, tail)."""
+    try:
+        stated = json.loads(owners)
+        return frozenset[str](stated["tags"]), bytes.fromhex(stated["tail"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedSegment(f"{path.name} states no owners") from error
 
 
 def _data_start(rest: int) -> int:

@@ -68,9 +68,10 @@ class PrefixStore:
         """How many blocks can be found."""
         return len(self._where)
 
-    def find(self, digests: Sequence[bytes]) -> int:
-        """How many of a prompt's blocks, from the first on, are there."""
-        self.refresh()
+    def find(self, digests: Sequence[bytes], *, fresh: bool = True) -> int:
+        """How many of a prompt's blocks, from the first on, are there; ``fresh``: look at the disk first."""
+        if fresh:
+            self.refresh()
         with self._lock:
             for count, digest in enumerate(digests):
                 if digest not in self._where:
@@ -160,10 +161,13 @@ class PrefixStore:
                 self.path.mkdir(mode=0o700, exist_ok=True)
                 descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 lock_file(descriptor)
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
+            with os.fdopen(descriptor, "wb") as file:
                 kv_segment.write(file, blocks, data, tags, tail)
+                file.flush()
+                if os.name == "nt":  # renames no open file; elsewhere the lock on it says that its writer lives
+                    file.close()
                 if now is not None:
-                    os.utime(file.fileno(), ns=(now, now))
+                    os.utime(unfinished, ns=(now, now))
                 with self.folder.locked():  # a purge in between has removed the file, or shows in ``dead``
                     if self.folder.is_dead(tags):
                         unfinished.unlink(missing_ok=True)

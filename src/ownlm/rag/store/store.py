@@ -141,11 +141,11 @@ class Store:
             tags = [tag for (tag,) in connection.execute("SELECT tag FROM purges")]
         if not tags:
             return
-        for tag in tags:
-            for told in self.on_purge:
-                told(tag)
         root = self.home / kv_folder.FOLDER
         try:
+            for tag in tags:
+                for told in self.on_purge:
+                    told(tag)
             kv_folder.purge(root, tags)
         except OSError as error:
             raise StoreError(

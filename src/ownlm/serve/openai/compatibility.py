@@ -53,6 +53,8 @@ and `from_disk` were read from the store that outlives it (`--kv-store`). `first
 prompt that the nearest entry of either does not have in its place: its `index`, its text (`token`), and the prompt's
 text just before it (`after`); with several prompts also which of them (`prompt`). It is null where an entry has the
 whole prompt. What must be equal for a prompt to be found stands before that token: put there what changes least.
+All who hold the server's key share one cache, so `first_difference` (as the time to a first token does anywhere) lets
+them tell whether a prompt that begins like theirs was asked before.
 
 Further routes: `GET /v1/models`, `GET /v1/models/{id}`, `GET /health`, `GET /metrics` (Prometheus).
 """
