@@ -66,14 +66,16 @@ def test_graphs_give_what_eager_steps_give(to: str, tmp_path: Path) -> None:
     steps += [((0, one[96:97], 96),), ((1, two[66:71], 66),), ((0, one[97:98], 97),)]
     for parts in steps:
         assert relative(graphs.run(*parts), eager.run(*parts)) < 1e-5
-    assert len(graphs.step.captured) == 3  # type: ignore[attr-defined]
+    assert {tokens for tokens, _ in graphs.step.captured} == {1, 2, 4, 8}  # type: ignore[attr-defined]
 
 
 def test_weights_take_what_the_footprint_says(tmp_path: Path) -> None:
     path = folder("llama")
     found = checkpoint.load(path)
     said = footprint(decoder_config(found.config(), path), found.tensors, "cuda").weights
+    from ownlm.model.ops.cuda_graphs import rerun
+
     before = torch.cuda.memory_allocated()
-    forward = Forward(path, ops=load("cuda"))
+    forward = Forward(path, ops=ops(dtype=torch.bfloat16, capture=rerun))  # graphs hold their results
     cache = forward.cache.keys.nbytes + forward.cache.values.nbytes
     assert said <= torch.cuda.memory_allocated() - before - cache <= said + 512 * 1024  # an allocation has 512 bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,16 @@ def test_a_model_is_the_same_with_and_without(family: str, to: str, tmp_path: Pa
 
 def test_plain_weights_take_the_same_way() -> None:
     check_ways(Forward(folder("qwen3"), ops=CudaOps(DEVICE, torch.float32, "f32", fused=True)), "qwen3", 1e-3)
+
+
+@pytest.mark.slow
+def test_they_compile_for_gpus_that_are_not_here() -> None:
+    """Ampere, Ada and Hopper, within the shared memory of the smallest of these (99 KiB)."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    script = Path(__file__).with_name("compile_kernels.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), "80", "89", "90"], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    shared = [int(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert len(shared) == 3 * 31 and max(shared) <= 99 << 10
