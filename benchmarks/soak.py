@@ -129,7 +129,8 @@ def watch(http: httpx.Client, pid: int, end: float, clients: list[Client]) -> li
     """Print a line every 10 seconds; (minutes, MB) of each. Exits with what is wrong."""
     began, points = time.monotonic(), []
     print(
-        "minutes      MB   files  requests  cancelled   tokens  drafted  stood  running  waiting  blocks: free cached used"
+        "minutes      MB   files  requests  cancelled   tokens  drafted  stood  running  waiting"
+        "  blocks: free cached used"
     )
     while time.monotonic() < end:
         time.sleep(INTERVAL)

@@ -80,6 +80,7 @@ class FakeLLM:
     tokens: int = 0
     fingerprint: str = "0" * 64
     tokenizer: Any = field(default_factory=lambda: SimpleNamespace(special_ids=(), token=lambda id_: None))
+    engine: Any = field(default_factory=lambda: SimpleNamespace(purge=lambda tag: 0))
 
     @property
     def chat_template(self) -> Any:
