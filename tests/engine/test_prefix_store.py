@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,17 @@ def test_what_two_processes_wrote_is_there_as_long_as_one_of_them(tmp_path: Path
     assert held(store, TEXT) == 8
     store.purge("book")
     assert held(store, TEXT) == 0
+
+
+@pytest.mark.parametrize("owners", [b"[]", b"{}", b'{"tags": 3, "tail": ""}', b'{"tags": [], "tail": "x"}', b"\xff"])
+def test_a_segment_that_states_no_owners_is_damaged(tmp_path: Path, owners: bytes) -> None:
+    """As another writer, whose checksum is right, might leave it."""
+    path = tmp_path / "kv" / "model" / "foreign.kv"
+    store = opened(tmp_path)
+    facts = (kv_segment.MAGIC, 0, SIZE, BYTES, len(owners))
+    crc = zlib.crc32(owners, zlib.crc32(kv_segment._HEAD.pack(*facts, 0)))
+    path.write_bytes((kv_segment._HEAD.pack(*facts, crc) + owners).ljust(4096, b"\0"))
+    assert held(opened(tmp_path), TEXT) == held(store, TEXT) == 0 and not path.exists()
 
 
 def test_nothing_is_made_where_nothing_is_kept(tmp_path: Path) -> None:

@@ -146,6 +146,19 @@ def test_what_a_crash_kept_from_being_removed_goes_when_the_index_is_opened(
     assert secret not in every_byte(home)
 
 
+def test_a_model_that_cannot_forget_is_a_store_error(home: Path) -> None:
+    def fails(tag: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Library.open(home) as library:
+        library.store.on_purge.append(fails)
+        with pytest.raises(StoreError, match="could not be removed"):
+            library.remove(["gate.md"])
+        library.store.on_purge.clear()
+        library.store.purge()
+        assert [Path(document.name).name for document in library.documents()] == ["fees.md"]
+
+
 def test_a_model_that_runs_forgets_too(home: Path, model: Path) -> None:
     with Library.open(home) as library, LLM(model, context=4096) as llm:
         library.store.on_purge.append(llm.engine.purge)
