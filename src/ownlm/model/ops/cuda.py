@@ -22,6 +22,7 @@ from ownlm.model.batch import Batch
 from ownlm.model.config import Activation
 from ownlm.model.decoder_config import ExpertsConfig, GatedActivation
 from ownlm.model.ops.base import AttentionSpec
+from ownlm.model.ops.choice import gpu
 from ownlm.model.ops.torch import TorchOps
 from ownlm.model.params import map_leaves
 from ownlm.model.rope import Rope
@@ -63,6 +64,8 @@ class CudaOps(TorchOps):
         capture: Capture | None = None,
         fused: bool | None = None,
     ) -> None:
+        if device == "cuda" and isinstance(why := gpu(), str):
+            raise InvalidSetting("ops", "cuda", f"{why}; or use the CPU")
         super().__init__(device)
         if cache_format not in FORMATS:
             raise InvalidSetting("kv_format", cache_format, f"on a GPU give {' or '.join(FORMATS)}, or use the CPU")
