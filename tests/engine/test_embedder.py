@@ -127,8 +127,8 @@ def test_the_fingerprint_changes_with_the_weights_the_config_and_the_tokenizer(t
 def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="all-MiniLM-L6-v2-q8_0"):
         Embedder.load("no-such-model")
-    with pytest.raises(InvalidSetting, match="native, torch"):
-        Embedder.load(ops="cuda")
+    with pytest.raises(InvalidSetting, match="native, cuda, torch"):
+        Embedder.load(ops="gpu")
     with pytest.raises(CorruptModel, match="vocab"):
         Embedder.load(write_model(tmp_path, vocab_size=10))
 
