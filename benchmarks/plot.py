@@ -30,6 +30,7 @@ FIGURES = (
     ("long", "prefill", "prompt of 4096, tokens/s", True),
     ("long", "decode", "decode behind 8192, 8-bit keys and values where a side has them, tokens/s", True),
     ("check", "cost", "16 tokens in one step, times one", False),
+    ("check", "many", "16 tokens in one step, seconds", False),
 )
 
 
@@ -83,7 +84,7 @@ def share(found: Found, side: str, key: str, tokens: int) -> str:
     if key == "prefill" and (rate := medians(rounds, key)):
         each = found["operations"] + found["head_operations"] / tokens
         return f"{rate * each / found['int8']:.0%} of the int8 peak"
-    if key == "cost" and (seconds := medians(rounds, "many")):
+    if key == "many" and (seconds := medians(rounds, "many")):
         work = ROWS * (found["operations"] + found["head_operations"]) / seconds
         return f"{work / 1e9:.0f} GOP/s, {work / found['int8']:.0%} of the int8 peak"
     return ""
