@@ -2,110 +2,19 @@
 // "FlashAttention", 2022). Chunks lie at fixed positions and are merged in order, so a row's result does not depend on the
 // rows beside it, on how a prompt was cut, or on how chunks were shared out among threads.
 //
-// A page holds 16 tokens of one head: keys [words][16 tokens], values [head_dim/16][words of 16 tokens][16]. A word is a
-// float, or a pair of bfloat16 (of neighbouring dimensions in keys, of neighbouring tokens in values).
+// A task's rows go through a chunk together, in tiles of kMaxTile that the registers hold: the chunk stays in the cache.
 #pragma once
+
+#include "paged_float.h"
+#include "paged_int.h"
 
 namespace ownlm {
 namespace {
 
-struct FloatCell {
-  using A = float;
-  using B = float;
-  static constexpr int64_t kInWord = 1, kParts = 1;  // cached values in a word; A's in a word
-  static V step(const A* a, const B* b, V acc) { return fma(set1(a[0]), load(b), acc); }
-};
-
-struct PairCell {
-  using A = float;
-  using B = int32_t;
-  static constexpr int64_t kInWord = 2, kParts = 2;
-  static V step(const A* a, const B* b, V acc) { return fma(set1(a[1]), load_odd(b), fma(set1(a[0]), load_even(b), acc)); }
-};
-
-template <class Cell>
-inline void set_row(const float* x, int64_t d, float scale, typename Cell::A* to) {
-  for (int64_t i = 0; i < d; ++i) to[i] = x[i] * scale;
-}
-template <class Cell>
-inline void set_weights(V v, typename Cell::A* row, int64_t t) { store(row + t, v); }
-template <class Cell>
-inline void clear_weights(typename Cell::A* row, int64_t t0, int64_t t1) {
-  for (int64_t t = t0; t < t1; ++t) row[t] = 0.0f;
-}
-
-#ifdef OWNLM_BF16_PRODUCTS
-// Queries and weights rounded to bfloat16 too: vdpbf16ps multiplies pairs.
-struct Bf16Cell {
-  using A = int32_t;
-  using B = int32_t;
-  static constexpr int64_t kInWord = 2, kParts = 1;
-  static V step(const A* a, const B* b, V acc) { return dot_pairs(acc, a[0], _mm512_loadu_si512(b)); }
-};
-template <>
-inline void set_row<Bf16Cell>(const float* x, int64_t d, float scale, int32_t* to) { row_to_bf16(x, d, scale, to); }
-template <>
-inline void set_weights<Bf16Cell>(V v, int32_t* row, int64_t t) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(reinterpret_cast<uint16_t*>(row) + t), to_bf16(v));
-}
-template <>
-inline void clear_weights<Bf16Cell>(int32_t* row, int64_t t0, int64_t t1) {
-  for (int64_t t = t0; t < t1; ++t) reinterpret_cast<uint16_t*>(row)[t] = 0;
-}
-using FastCell = Bf16Cell;
-#else
-using FastCell = PairCell;
-#endif
-
-// c [M][16 P] = a times panels of b that come in segments: word w of panel p in segment s is segments[s] + p stride + 16 w.
-template <class Cell, int M, int P>
-inline void segments_tile(const typename Cell::A* a, int64_t lda, const typename Cell::B* const* segments, int64_t count, int64_t words,
-                          int64_t shift, int64_t stride, float* c, int64_t ldc) {
-  constexpr int N = P * kPerPanel;
-  V acc[M][N];
-  OWNLM_UNROLL for (int m = 0; m < M; ++m)
-    OWNLM_UNROLL for (int n = 0; n < N; ++n) acc[m][n] = set1(0.0f);
-  for (int64_t s = 0; s < count; ++s) {
-    const typename Cell::B* b = segments[s] + shift;
-    const typename Cell::A* at = a + s * words * Cell::kParts;
-    for (int64_t w = 0; w < words; ++w, b += kPanel, at += Cell::kParts)
-      OWNLM_UNROLL for (int m = 0; m < M; ++m)
-        OWNLM_UNROLL for (int n = 0; n < N; ++n)
-          acc[m][n] = Cell::step(at + m * lda, b + (n / kPerPanel) * stride + (n % kPerPanel) * kWidth, acc[m][n]);
-  }
-  OWNLM_UNROLL for (int m = 0; m < M; ++m)
-    OWNLM_UNROLL for (int n = 0; n < N; ++n) store(c + m * ldc + n * kWidth, acc[m][n]);
-}
-
-template <class Cell, int P>
-inline void segments_rows(int64_t rows, const typename Cell::A* a, int64_t lda, const typename Cell::B* const* segments, int64_t count,
-                          int64_t words, int64_t shift, int64_t stride, float* c, int64_t ldc) {
-  for (int64_t m = 0; m < rows; m += OWNLM_TILE_ROWS) {
-    switch (rows - m < OWNLM_TILE_ROWS ? rows - m : OWNLM_TILE_ROWS) {
-#define OWNLM_CASE(M) case M: segments_tile<Cell, M, P>(a + m * lda, lda, segments, count, words, shift, stride, c + m * ldc, ldc); break;
-      OWNLM_CASE(1) OWNLM_CASE(2)
-#if OWNLM_TILE_ROWS > 2
-      OWNLM_CASE(3) OWNLM_CASE(4) OWNLM_CASE(5) OWNLM_CASE(6)
-#endif
-#if OWNLM_TILE_ROWS > 6
-      OWNLM_CASE(7) OWNLM_CASE(8) OWNLM_CASE(9) OWNLM_CASE(10) OWNLM_CASE(11) OWNLM_CASE(12)
-#endif
-#undef OWNLM_CASE
-    }
-  }
-}
-
 constexpr float kNone = -1.0e30f;  // the peak of a row that has seen no key yet
 
-// Scores of one row for keys of which [from, to) count: weights exp2(score - peak), peak and total.
-template <class Cell>
-inline void softmax_row(float* scores, int64_t from, int64_t to, int64_t keys, float cap, typename Cell::A* weights, float* peak, float* total) {
-  if (from >= to) {
-    clear_weights<Cell>(weights, 0, keys);
-    *peak = kNone;
-    *total = 0.0f;
-    return;
-  }
+// Scores of one row, of which [from, to) count, become exp2(score - peak) in whole pages.
+inline void softmax_row(float* scores, int64_t from, int64_t to, float cap, float* peak, float* total) {
   const int64_t first = from / kPage * kPage, last = (to + kPage - 1) / kPage * kPage;
   if (cap > 0)
     for (int64_t t = first; t < last; t += kWidth)
@@ -120,105 +29,103 @@ inline void softmax_row(float* scores, int64_t from, int64_t to, int64_t keys, f
   for (int64_t t = first; t < last; t += kWidth) {
     const V e = exp2_nonpositive(sub(load(scores + t), most));
     sums = add(sums, e);  // a masked key's 2^-126 is lost in a sum of at least 1
-    set_weights<Cell>(e, weights, t);
+    store(scores + t, e);
   }
   *total = sum(sums);
-  clear_weights<Cell>(weights, 0, from);
-  clear_weights<Cell>(weights, to, keys);
 }
 
 inline void attention_merge(int64_t rows, int64_t head_dim, float* state, const float* next) {
-  const int64_t values = padded(head_dim);
-  for (int64_t m = 0; m < rows; ++m) {
-    const float before = state[m], after = next[m], peak = before > after ? before : after;
+  const int64_t values = padded(head_dim), stride = attention_state(1, head_dim);
+  for (int64_t m = 0; m < rows; ++m, state += stride, next += stride) {
+    const float before = state[0], after = next[0], peak = before > after ? before : after;
     float factors[kWidth];
     store(factors, exp2_nonpositive(set1(before - peak)));
     const float keep = factors[0];
     store(factors, exp2_nonpositive(set1(after - peak)));
     const float take = factors[0];
-    state[m] = peak;
-    state[rows + m] = state[rows + m] * keep + next[rows + m] * take;
-    float* to = state + 2 * rows + m * values;
-    const float* from = next + 2 * rows + m * values;
-    for (int64_t i = 0; i < values; i += kWidth)
-      store(to + i, fma(load(from + i), set1(take), mul(load(to + i), set1(keep))));
+    state[0] = peak;
+    state[1] = state[1] * keep + next[1] * take;
+    for (int64_t i = kStateHead; i < kStateHead + values; i += kWidth)
+      store(state + i, fma(load(next + i), set1(take), mul(load(state + i), set1(keep))));
   }
 }
 
-template <class Cell>
+template <class Tile>
 inline void chunks(const CachedAttention& a, int64_t row0, int64_t rows, int64_t chunk0, int64_t chunk1, float* state, float* scratch) {
-  using A = typename Cell::A;
-  using B = typename Cell::B;
-  const int64_t d = a.head_dim, values = padded(d), words = d / Cell::kInWord, page_words = kPage / Cell::kInWord;
-  const int64_t q_row = values / Cell::kInWord * Cell::kParts, w_row = kChunk / Cell::kInWord * Cell::kParts;
-  A* q = reinterpret_cast<A*>(scratch);
-  A* weights = q + kMaxTile * q_row;
-  float* scores = reinterpret_cast<float*>(weights + kMaxTile * w_row);
+  const int64_t d = a.head_dim, stride = attention_state(1, d);
+  float* scores = scratch;
   float* part = scores + kMaxTile * kChunk;
+  Tile tile(a, part + kMaxTile * stride);
   const float scale = a.softcap > 0 ? a.scale / a.softcap : a.scale * 1.4426950408889634f;
   for (int64_t m = 0; m < rows; ++m)
-    set_row<Cell>(a.q + (row0 + m) / a.group * a.q_stride + (row0 + m) % a.group * d, d, scale, q + m * q_row);
-  const int64_t oldest = a.position + row0 / a.group, newest = a.position + (row0 + rows - 1) / a.group;
+    tile.set_query(m, a.q + (row0 + m) / a.group * a.q_stride + (row0 + m) % a.group * d, scale);
   for (int64_t chunk = chunk0; chunk < chunk1; ++chunk) {
-    const int64_t seen = a.window && oldest + 1 > a.window ? oldest + 1 - a.window : 0;  // the first key that any row sees
-    const int64_t key0 = (chunk * kChunk > seen ? chunk * kChunk : seen) / kPage * kPage;
-    const int64_t key1 = (chunk + 1) * kChunk < newest + 1 ? (chunk + 1) * kChunk : newest + 1;
-    const int64_t pages = key1 > key0 ? (key1 - key0 + kPage - 1) / kPage : 0, keys = pages * kPage;
-    const B* k[kChunk / kPage];
-    const B* v[kChunk / kPage];
-    for (int64_t i = 0; i < pages; ++i) {
-      const int64_t page = key0 / kPage + i;
-      const uint8_t* at = a.pages + a.blocks[page / a.pages_per_block] * a.block_bytes + page % a.pages_per_block * a.page_bytes;
-      k[i] = reinterpret_cast<const B*>(at);
-      v[i] = reinterpret_cast<const B*>(at + a.value_offset);
+    for (int64_t r = 0; r < rows; r += kMaxTile) {
+      const int64_t count = rows - r < kMaxTile ? rows - r : kMaxTile;
+      const int64_t oldest = a.position + (row0 + r) / a.group, newest = a.position + (row0 + r + count - 1) / a.group;
+      const int64_t seen = a.window && oldest + 1 > a.window ? oldest + 1 - a.window : 0;  // the first key that any row sees
+      const int64_t key0 = (chunk * kChunk > seen ? chunk * kChunk : seen) / kPage * kPage;
+      const int64_t key1 = (chunk + 1) * kChunk < newest + 1 ? (chunk + 1) * kChunk : newest + 1;
+      if (key1 <= key0 && chunk > chunk0) continue;  // to merge nothing changes nothing
+      const int64_t pages = key1 > key0 ? (key1 - key0 + kPage - 1) / kPage : 0;
+      const uint8_t* at[kChunk / kPage];
+      for (int64_t i = 0; i < pages; ++i) {
+        const int64_t page = key0 / kPage + i;
+        at[i] = a.pages + a.blocks[page / a.pages_per_block] * a.block_bytes + page % a.pages_per_block * a.page_bytes;
+      }
+      tile.open(at, pages, a.value_offset);
+      tile.score(r, count, scores);
+      float* to = chunk == chunk0 ? state + r * stride : part;
+      for (int64_t m = 0; m < count; ++m) {
+        const int64_t own = a.position + (row0 + r + m) / a.group, start = a.window && own + 1 > a.window ? own + 1 - a.window : 0;
+        const int64_t first = start > key0 ? start - key0 : 0, last = own + 1 < key1 ? own + 1 - key0 : key1 - key0;
+        float* row = to + m * stride;
+        if (first < last) {
+          softmax_row(scores + m * kChunk, first, last, a.softcap, row, row + 1);
+          tile.weigh(m, scores + m * kChunk, first, last);
+        } else {
+          row[0] = kNone;
+          row[1] = 0.0f;
+          tile.weigh(m, scores + m * kChunk, 0, 0);
+        }
+      }
+      tile.sum(count, to + kStateHead, stride);
+      if (to == part) attention_merge(count, d, state + r * stride, part);
     }
-    int64_t i = 0;
-    if (OWNLM_TILE_PANELS == 2)
-      for (; i + 2 <= pages; i += 2)
-        segments_rows<Cell, OWNLM_TILE_PANELS>(rows, q, q_row, k + i, 1, words, 0, k[i + 1] - k[i], scores + i * kPage, kChunk);
-    for (; i < pages; ++i) segments_rows<Cell, 1>(rows, q, q_row, k + i, 1, words, 0, 0, scores + i * kPage, kChunk);
-    float* to = chunk == chunk0 ? state : part;
-    for (int64_t m = 0; m < rows; ++m) {
-      const int64_t own = a.position + (row0 + m) / a.group, start = a.window && own + 1 > a.window ? own + 1 - a.window : 0;
-      softmax_row<Cell>(scores + m * kChunk, start > key0 ? start - key0 : 0, own + 1 < key1 ? own + 1 - key0 : key1 - key0, keys,
-                        a.softcap, weights + m * w_row, to + m, to + rows + m);
-    }
-    float* sums = to + 2 * rows;
-    i = 0;
-    if (OWNLM_TILE_PANELS == 2)
-      for (; i + 2 * kPanel <= values; i += 2 * kPanel)
-        segments_rows<Cell, OWNLM_TILE_PANELS>(rows, weights, w_row, v, pages, page_words, i * page_words, page_words * kPanel, sums + i, values);
-    for (; i < values; i += kPanel) segments_rows<Cell, 1>(rows, weights, w_row, v, pages, page_words, i * page_words, 0, sums + i, values);
-    if (to == part) attention_merge(rows, d, state, part);
   }
 }
 
 inline void attention_chunks(const CachedAttention& a, int64_t row0, int64_t rows, int64_t chunk0, int64_t chunk1, float* state, float* scratch) {
-  (a.format == KvFormat::f32 ? chunks<FloatCell> : chunks<FastCell>)(a, row0, rows, chunk0, chunk1, state, scratch);
+  switch (a.format) {
+    case KvFormat::f32: return chunks<FloatTile<FloatCell>>(a, row0, rows, chunk0, chunk1, state, scratch);
+    case KvFormat::bf16: return chunks<FloatTile<FastCell>>(a, row0, rows, chunk0, chunk1, state, scratch);
+    case KvFormat::int8: return chunks<IntTile<8>>(a, row0, rows, chunk0, chunk1, state, scratch);
+    case KvFormat::int4: return chunks<IntTile<4>>(a, row0, rows, chunk0, chunk1, state, scratch);
+  }
 }
 
 // Divides by the totals. A sink is one more score that takes weight and gives no value (Xiao et al., 2023; gpt-oss).
 inline void attention_finish(const CachedAttention& a, int64_t row0, int64_t rows, const float* state, const float* sinks, float* out,
                              int64_t out_stride) {
-  const int64_t values = padded(a.head_dim);
-  for (int64_t m = 0; m < rows; ++m) {
+  for (int64_t m = 0; m < rows; ++m, state += attention_state(1, a.head_dim)) {
     const int64_t head = (row0 + m) % a.group;
-    float factor = 1.0f / state[rows + m];
+    float factor = 1.0f / state[1];
     if (sinks) {
-      const float sink = sinks[head] * 1.4426950408889634f, peak = sink > state[m] ? sink : state[m];
-      const float keep = exp2f(state[m] - peak);
-      factor = keep / (state[rows + m] * keep + exp2f(sink - peak));
+      const float sink = sinks[head] * 1.4426950408889634f, peak = sink > state[0] ? sink : state[0];
+      const float keep = exp2f(state[0] - peak);
+      factor = keep / (state[1] * keep + exp2f(sink - peak));
     }
-    const float* from = state + 2 * rows + m * values;
+    const float* from = state + kStateHead;
     float* to = out + (row0 + m) / a.group * out_stride + head * a.head_dim;
     for (int64_t i = 0; i < a.head_dim; i += kWidth)
       store_n(to + i, mul(load(from + i), set1(factor)), static_cast<int>(a.head_dim - i < kWidth ? a.head_dim - i : kWidth));
+    if (a.turned) hadamard(to, 1, a.head_dim);  // its own inverse
   }
 }
 
 }  // namespace
 }  // namespace ownlm
 
-#define OWNLM_DECODER_KERNELS                                                                                              \
-  {rms_norm, rotate, attention_chunks, attention_merge, attention_finish, scale_add, softcap, row_maximum, sum_exp,   \
+#define OWNLM_DECODER_KERNELS                                                                                                  \
+  {rms_norm, rotate, hadamard, attention_chunks, attention_merge, attention_finish, scale_add, softcap, row_maximum, sum_exp, \
    next_above}
