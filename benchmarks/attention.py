@@ -107,7 +107,9 @@ def decode(shape: Shape, format_: plan.CacheFormat, depth: int, rounds: int) -> 
     times = [model.step(depth, 1)["attention"] for _ in range(rounds)]
     read = model.cache.block_bytes * depth / BLOCK
     best = statistics.median(times)
-    return f"decode  {format_:6} depth {depth:6} {1e3 * best:8.2f} ms {read / best / 1e9:6.1f} GB/s ({read / 1e6:.0f} MB)"
+    return (
+        f"decode  {format_:6} depth {depth:6} {1e3 * best:8.2f} ms {read / best / 1e9:6.1f} GB/s ({read / 1e6:.0f} MB)"
+    )
 
 
 def prefill(shape: Shape, format_: plan.CacheFormat, prompt: int, rounds: int) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Ints = NDArray[np.int32]
 
-CacheFormat = Literal["bf16", "f32"]
+CacheFormat = Literal["bf16", "int8", "int4", "f32"]
 """What keys and values are kept as."""
 CACHE_LAYOUT = 1
 """Of a block's bytes; another number where they mean something else."""

@@ -22,6 +22,7 @@
 #include "linear_amx.h"
 #include "dot_avx512.h"
 #include "decoder_rows.h"
+#include "quads_avx512.h"
 #include "paged_attention.h"
 
 namespace ownlm {

@@ -17,6 +17,7 @@
 #include "linear.h"
 #include "dot_avx2.h"
 #include "decoder_rows.h"
+#include "quads_avx2.h"
 #include "paged_attention.h"
 
 namespace ownlm {

@@ -19,6 +19,7 @@
 #include "linear.h"
 #include "dot_avx512.h"
 #include "decoder_rows.h"
+#include "quads_avx512.h"
 #include "paged_attention.h"
 
 namespace ownlm {

@@ -45,6 +45,28 @@ inline void rotate(float* x, const float* cosine, const float* sine, int64_t hal
   }
 }
 
+inline void hadamard(float* x, int64_t count, int64_t head_dim) {
+  const int64_t size = head_dim & -head_dim;
+  const float scale = 1.0f / sqrtf(static_cast<float>(size));
+  for (float* end = x + count * head_dim; x < end; x += size) {
+    for (int64_t half = size / 2; half >= kWidth; half /= 2)
+      for (int64_t i = 0; i < size; i += 2 * half)
+        for (int64_t j = i; j < i + half; j += kWidth) {
+          const V a = load(x + j), b = load(x + j + half);
+          store(x + j, add(a, b));
+          store(x + j + half, sub(a, b));
+        }
+    for (int64_t half = size / 2 < kWidth / 2 ? size / 2 : kWidth / 2; half > 0; half /= 2)
+      for (int64_t i = 0; i < size; i += 2 * half)
+        for (int64_t j = i; j < i + half; ++j) {
+          const float a = x[j], b = x[j + half];
+          x[j] = a + b;
+          x[j + half] = a - b;
+        }
+    for (int64_t i = 0; i < size; ++i) x[i] *= scale;
+  }
+}
+
 inline V tanh_(V x) {
   const V e = exp2_nonpositive(mul(vabs(x), set1(-2.0f * 1.4426950408889634f)));
   const V t = div(sub(set1(1.0f), e), add(set1(1.0f), e)), zero = set1(0.0f);

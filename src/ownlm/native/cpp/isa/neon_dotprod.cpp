@@ -22,6 +22,7 @@
 #include "linear.h"
 #include "dot_neon.h"
 #include "decoder_rows.h"
+#include "quads_portable.h"
 #include "paged_attention.h"
 
 namespace ownlm {

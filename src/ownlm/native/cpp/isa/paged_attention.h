@@ -5,6 +5,17 @@
 // A task's rows go through a chunk together, in tiles of kMaxTile that the registers hold: the chunk stays in the cache.
 #pragma once
 
+namespace ownlm {
+namespace {
+
+// Asks for values while keys are multiplied: they are read in another order than they lie, which a processor does not foresee.
+inline void fetch(const uint8_t* at, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) OWNLM_PREFETCH(at + i);
+}
+
+}  // namespace
+}  // namespace ownlm
+
 #include "paged_float.h"
 #include "paged_int.h"
 
@@ -68,12 +79,12 @@ inline void chunks(const CachedAttention& a, int64_t row0, int64_t rows, int64_t
       const int64_t key1 = (chunk + 1) * kChunk < newest + 1 ? (chunk + 1) * kChunk : newest + 1;
       if (key1 <= key0 && chunk > chunk0) continue;  // to merge nothing changes nothing
       const int64_t pages = key1 > key0 ? (key1 - key0 + kPage - 1) / kPage : 0;
-      const uint8_t* at[kChunk / kPage];
+      KvPage at[kChunk / kPage];
       for (int64_t i = 0; i < pages; ++i) {
         const int64_t page = key0 / kPage + i;
-        at[i] = a.pages + a.blocks[page / a.pages_per_block] * a.block_bytes + page % a.pages_per_block * a.page_bytes;
+        at[i] = kv_page(a.pages, a.blocks[page / a.pages.pages_per_block], a.kv_head, page % a.pages.pages_per_block);
       }
-      tile.open(at, pages, a.value_offset);
+      tile.open(at, pages);
       tile.score(r, count, scores);
       float* to = chunk == chunk0 ? state + r * stride : part;
       for (int64_t m = 0; m < count; ++m) {
@@ -96,7 +107,7 @@ inline void chunks(const CachedAttention& a, int64_t row0, int64_t rows, int64_t
 }
 
 inline void attention_chunks(const CachedAttention& a, int64_t row0, int64_t rows, int64_t chunk0, int64_t chunk1, float* state, float* scratch) {
-  switch (a.format) {
+  switch (a.pages.format) {
     case KvFormat::f32: return chunks<FloatTile<FloatCell>>(a, row0, rows, chunk0, chunk1, state, scratch);
     case KvFormat::bf16: return chunks<FloatTile<FastCell>>(a, row0, rows, chunk0, chunk1, state, scratch);
     case KvFormat::int8: return chunks<IntTile<8>>(a, row0, rows, chunk0, chunk1, state, scratch);
@@ -119,7 +130,7 @@ inline void attention_finish(const CachedAttention& a, int64_t row0, int64_t row
     float* to = out + (row0 + m) / a.group * out_stride + head * a.head_dim;
     for (int64_t i = 0; i < a.head_dim; i += kWidth)
       store_n(to + i, mul(load(from + i), set1(factor)), static_cast<int>(a.head_dim - i < kWidth ? a.head_dim - i : kWidth));
-    if (a.turned) hadamard(to, 1, a.head_dim);  // its own inverse
+    if (a.pages.turned) hadamard(to, 1, a.head_dim);  // its own inverse
   }
 }
 

@@ -99,15 +99,15 @@ class FloatTile {
  public:
   using A = typename Cell::A;
   using B = typename Cell::B;
-  FloatTile(const CachedAttention& a, float* scratch) : d_(a.head_dim), values_(padded(a.head_dim)), q_(reinterpret_cast<A*>(scratch)) {
+  FloatTile(const CachedAttention& a, float* scratch) : d_(a.head_dim), value_bytes_(a.pages.value_bytes), values_(padded(a.head_dim)), q_(reinterpret_cast<A*>(scratch)) {
     weights_ = q_ + kMaxRows * q_row();
   }
   void set_query(int64_t row, const float* x, float scale) { set_row<Cell>(x, d_, scale, q_ + row * q_row()); }
-  void open(const uint8_t* const* pages, int64_t count, int64_t value_offset) {
+  void open(const KvPage* pages, int64_t count) {
     count_ = count;
     for (int64_t i = 0; i < count; ++i) {
-      k_[i] = reinterpret_cast<const B*>(pages[i]);
-      v_[i] = reinterpret_cast<const B*>(pages[i] + value_offset);
+      k_[i] = reinterpret_cast<const B*>(pages[i].keys);
+      v_[i] = reinterpret_cast<const B*>(pages[i].values);
     }
   }
   // scores [rows][kChunk] of rows from row0 with the keys of the pages
@@ -117,7 +117,6 @@ class FloatTile {
     int64_t i = 0;
     if (OWNLM_TILE_PANELS == 2)
       for (; i + 2 <= count_; i += 2) {
-        prefetch(i);
         segments_rows<Cell, OWNLM_TILE_PANELS>(rows, q, q_row(), k_ + i, 1, words, 0, k_[i + 1] - k_[i], scores + i * kPage, kChunk);
       }
     for (; i < count_; ++i) segments_rows<Cell, 1>(rows, q, q_row(), k_ + i, 1, words, 0, 0, scores + i * kPage, kChunk);
@@ -141,9 +140,7 @@ class FloatTile {
  private:
   static constexpr int64_t kWeights = kChunk / Cell::kInWord * Cell::kParts;
   int64_t q_row() const { return values_ / Cell::kInWord * Cell::kParts; }
-  // The processor fetches ahead within 4 KiB only: the values of two pages while their keys are read, and the keys behind.
-  void prefetch(int64_t) const {}
-  int64_t d_, values_, count_ = 0;
+  int64_t d_, value_bytes_, values_, count_ = 0;
   A* q_;
   A* weights_;
   const B* k_[kChunk / kPage];

@@ -3,7 +3,7 @@
 // numbers: every instruction set comes to the same sums.
 //
 // A page holds 16 tokens of one head. All is padded to whole fours (8 bits) or eights of dimensions in keys, 16 or 32 in values.
-//   scales  bf16 [16 tokens] of keys, then of values
+//   scales  bf16 [16 tokens] of keys, then of values, before the keys
 //   8 bits: keys [head_dim/4][16 tokens][4 dimensions] + 128, value = number * scale
 //           values [head_dim/16][4][16 dimensions][4 tokens]
 //   4 bits: keys [head_dim/8][16 tokens][4], dimensions 8 g + 0..3 in the low and 8 g + 4..7 in the high nibbles
@@ -24,49 +24,58 @@ template <int Bits, int M>
 inline void int_scores(const int32_t* q, int64_t ldq, const uint8_t* keys, int64_t quads, const int32_t* less, const float* factors,
                        const float* scales, float* out, int64_t ldo) {
   for (int part = 0; part < kPerPanel; ++part, keys += 4 * kWidth, scales += kWidth, out += kWidth) {
-    Sums sums[M];
-    OWNLM_UNROLL for (int m = 0; m < M; ++m) sums[m] = no_sums();
+    Sums first[M], last[M];
+    OWNLM_UNROLL for (int m = 0; m < M; ++m) first[m] = last[m] = no_sums();
     if (Bits == 8) {
       for (int64_t i = 0; i < quads; ++i) {
-        const Bytes b = load_unsigned(keys + i * 4 * kPanel);
-        OWNLM_UNROLL for (int m = 0; m < M; ++m) add_unsigned(&sums[m], b, q + m * ldq + 2 * i);
+        const Bytes b0 = load_unsigned(keys + i * 4 * kPanel, 0), b1 = load_unsigned(keys + i * 4 * kPanel, 1);
+        OWNLM_UNROLL for (int m = 0; m < M; ++m) {
+          first[m] = add_unsigned(first[m], b0, q + m * ldq + 2 * i, 0);
+          last[m] = add_unsigned(last[m], b1, q + m * ldq + 2 * i, 1);
+        }
       }
     } else {
       for (int64_t i = 0; i < quads; i += 2) {
-        Bytes low, high;
-        load_nibbles(keys + i * 2 * kPanel, &low, &high);
+        const uint8_t* at = keys + i * 2 * kPanel;
+        const Bytes low0 = load_low(at, 0), low1 = load_low(at, 1), high0 = load_high(at, 0), high1 = load_high(at, 1);
         OWNLM_UNROLL for (int m = 0; m < M; ++m) {
-          add_unsigned(&sums[m], low, q + m * ldq + 2 * i);
-          add_unsigned(&sums[m], high, q + m * ldq + 2 * i + 2);
+          first[m] = add_unsigned(first[m], low0, q + m * ldq + 2 * i, 0);
+          last[m] = add_unsigned(last[m], low1, q + m * ldq + 2 * i, 1);
+          first[m] = add_unsigned(first[m], high0, q + m * ldq + 2 * i + 2, 0);
+          last[m] = add_unsigned(last[m], high1, q + m * ldq + 2 * i + 2, 1);
         }
       }
     }
     const V scale = load(scales);
     OWNLM_UNROLL for (int m = 0; m < M; ++m)
-      store(out + m * ldo, mul(mul(total(sums[m], IntTerms<Bits>::kTimes, less[m]), scale), set1(factors[m])));
+      store(out + m * ldo, mul(mul(total(first[m], last[m], IntTerms<Bits>::kTimes, less[m]), scale), set1(factors[m])));
   }
 }
 
 // Sums of M rows' weights times P panels of values, [M][16 P].
 template <int Bits, int M, int P>
-inline void int_values(const int32_t* w, int64_t ldw, const uint8_t* const* pages, int64_t count, int64_t offset, const int32_t* less,
+inline void int_values(const int32_t* w, int64_t ldw, const KvPage* pages, int64_t count, int64_t offset, const int32_t* less,
                        const float* factors, float* out, int64_t ldo) {
   for (int part = 0; part < kPerPanel; ++part, offset += 4 * kWidth, out += kWidth) {
-    Sums sums[M][P];
+    Sums first[M][P], last[M][P];
     OWNLM_UNROLL for (int m = 0; m < M; ++m)
-      OWNLM_UNROLL for (int p = 0; p < P; ++p) sums[m][p] = no_sums();
+      OWNLM_UNROLL for (int p = 0; p < P; ++p) first[m][p] = last[m][p] = no_sums();
     for (int64_t i = 0; i < 4 * count; ++i) {
-      const uint8_t* at = pages[i / 4] + offset + i % 4 * 4 * kPanel;
-      Bytes b[2];
-      if (Bits == 4) load_nibbles(at, &b[0], &b[1]);
-      else
-        OWNLM_UNROLL for (int p = 0; p < P; ++p) b[p] = load_signed(at + p * 16 * kPanel);
+      const uint8_t* at = pages[i / 4].values + offset + i % 4 * 4 * kPanel;
+      Bytes b0[P], b1[P];
+      OWNLM_UNROLL for (int p = 0; p < P; ++p) {
+        b0[p] = Bits == 8 ? load_signed(at + p * kPage * kPanel, 0) : p ? load_high(at, 0) : load_low(at, 0);
+        b1[p] = Bits == 8 ? load_signed(at + p * kPage * kPanel, 1) : p ? load_high(at, 1) : load_low(at, 1);
+      }
       OWNLM_UNROLL for (int m = 0; m < M; ++m)
-        OWNLM_UNROLL for (int p = 0; p < P; ++p) add_signed(&sums[m][p], b[p], w + m * ldw + 2 * i);
+        OWNLM_UNROLL for (int p = 0; p < P; ++p) {
+          first[m][p] = add_signed(first[m][p], b0[p], w + m * ldw + 2 * i, 0);
+          last[m][p] = add_signed(last[m][p], b1[p], w + m * ldw + 2 * i, 1);
+        }
     }
     OWNLM_UNROLL for (int m = 0; m < M; ++m)
       OWNLM_UNROLL for (int p = 0; p < P; ++p)
-        store(out + m * ldo + p * kPanel, mul(total(sums[m][p], IntTerms<Bits>::kTimes, less[m]), set1(factors[m])));
+        store(out + m * ldo + p * kPanel, mul(total(first[m][p], last[m][p], IntTerms<Bits>::kTimes, less[m]), set1(factors[m])));
   }
 }
 
@@ -85,7 +94,7 @@ inline void int_values(const int32_t* w, int64_t ldw, const uint8_t* const* page
 template <int Bits>
 class IntTile {
  public:
-  IntTile(const CachedAttention& a, float* scratch) : d_(a.head_dim), q_(reinterpret_cast<int32_t*>(scratch)) {
+  IntTile(const CachedAttention& a, float* scratch) : d_(a.head_dim), value_bytes_(a.pages.value_bytes), q_(reinterpret_cast<int32_t*>(scratch)) {
     weights_ = q_ + kMaxRows * q_row();
     key_scales_ = reinterpret_cast<float*>(weights_ + kMaxTile * kWeights);
     value_scales_ = key_scales_ + kChunk;
@@ -110,28 +119,29 @@ class IntTile {
     less_[row] = static_cast<int32_t>(::ownlm::sum(whole)) * (Bits == 8 ? 128 : 15);
     factors_[row] = most / 16255.0f * scale / IntTerms<Bits>::kTimes;
   }
-  void open(const uint8_t* const* pages, int64_t count, int64_t value_offset) {
+  void open(const KvPage* pages, int64_t count) {
     pages_ = pages;
     count_ = count;
-    value_offset_ = value_offset;
     for (int64_t i = 0; i < count; ++i) {
-      widen(pages[i], key_scales_ + i * kPage);
-      widen(pages[i] + 2 * kPage, value_scales_ + i * kPage);
+      widen(pages[i].keys, key_scales_ + i * kPage);
+      widen(pages[i].keys + 2 * kPage, value_scales_ + i * kPage);
     }
   }
   void score(int64_t row0, int64_t rows, float* scores) const {
-    for (int64_t i = 0; i < count_; ++i)
+    for (int64_t i = 0; i < count_; ++i) {
+      if (rows < kMaxTile) fetch(pages_[i].values, value_bytes_);
       for (int64_t m = row0; m < row0 + rows; m += OWNLM_QUAD_ROWS) {
         switch (row0 + rows - m < OWNLM_QUAD_ROWS ? row0 + rows - m : OWNLM_QUAD_ROWS) {
 #define OWNLM_CASE(M)                                                                                                           \
   case M:                                                                                                                       \
-    int_scores<Bits, M>(q_ + m * q_row(), q_row(), pages_[i] + kScaleBytes, quads(), less_ + m, factors_ + m, key_scales_ + i * kPage, \
+    int_scores<Bits, M>(q_ + m * q_row(), q_row(), pages_[i].keys + kScaleBytes, quads(), less_ + m, factors_ + m, key_scales_ + i * kPage, \
                         scores + (m - row0) * kChunk + i * kPage, kChunk);                                                      \
     break;
           OWNLM_INT_CASES OWNLM_INT_MORE
 #undef OWNLM_CASE
         }
       }
+    }
   }
   void weigh(int64_t m, float* e, int64_t from, int64_t to) {
     const int64_t first = from / kPage * kPage, last = (to + kPage - 1) / kPage * kPage;
@@ -157,8 +167,9 @@ class IntTile {
     }
     memset(row, 0, static_cast<size_t>(first) * 2);
     memset(row + last / 2, 0, static_cast<size_t>(count_ * kPage - last) * 2);
-    value_less_[m] = Bits == 8 ? 0 : 15 * static_cast<int32_t>(::ownlm::sum(whole));
-    value_factors_[m] = most / 16383.0f / IntTerms<Bits>::kTimes;
+    const float all = ::ownlm::sum(whole);  // a NaN where a scale is one, and that the row becomes
+    value_less_[m] = Bits == 8 || all != all ? 0 : 15 * static_cast<int32_t>(all);
+    value_factors_[m] = most / 16383.0f / IntTerms<Bits>::kTimes + 0.0f * all;
   }
   void sum(int64_t rows, float* sums, int64_t stride) const {
     constexpr int64_t most = OWNLM_QUAD_ROWS / 2;
@@ -182,7 +193,7 @@ class IntTile {
     switch (count) {
 #define OWNLM_CASE(M)                                                                                                            \
   case M:                                                                                                                        \
-    int_values<Bits, M, P>(weights_ + m * kWeights, kWeights, pages_, count_, value_offset_ + i * kPage * Bits / 8, value_less_ + m, \
+    int_values<Bits, M, P>(weights_ + m * kWeights, kWeights, pages_, count_, i * kPage * Bits / 8, value_less_ + m, \
                            value_factors_ + m, sums + m * stride + i, stride);                                                   \
     break;
       OWNLM_INT_CASES
@@ -196,8 +207,8 @@ class IntTile {
     for (int64_t i = 0; i < kPage; ++i) bits[i] = static_cast<uint32_t>(half[i]) << 16;
     memcpy(to, bits, sizeof bits);
   }
-  int64_t d_, count_ = 0, value_offset_ = 0;
-  const uint8_t* const* pages_ = nullptr;
+  int64_t d_, value_bytes_, count_ = 0;
+  const KvPage* pages_ = nullptr;
   int32_t* q_;
   int32_t* weights_;
   float* key_scales_;

@@ -17,6 +17,7 @@
 #include "linear.h"
 #include "dot_portable.h"
 #include "decoder_rows.h"
+#include "quads_portable.h"
 #include "paged_attention.h"
 
 namespace ownlm {

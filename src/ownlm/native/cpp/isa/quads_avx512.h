@@ -8,29 +8,22 @@ namespace {
 
 #define OWNLM_QUAD_ROWS 12  // rows of sums that the registers hold
 
-using Bytes = __m512i;  // four bytes for each of 16 lanes
-struct Sums { __m512i high, low; };
+// Sums and bytes come as two vectors each, apart from each other: as members of one value they would not stay in registers.
+// Here the sums are those of the high and of the low digits, and both are made of the same bytes, four for each of 16 lanes.
+typedef int32_t Sums __attribute__((vector_size(64)));  // GCC 12 copies sums of type __m512i before and after each vpdpbusd
+using Bytes = __m512i;
 
-inline Sums no_sums() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
-inline Bytes load_unsigned(const uint8_t* p) { return _mm512_loadu_si512(p); }
-inline Bytes load_signed(const uint8_t* p) { return _mm512_loadu_si512(p); }
-inline void load_nibbles(const uint8_t* p, Bytes* low, Bytes* high) {
-  const __m512i both = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
-  *low = _mm512_and_si512(both, mask);
-  *high = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
-}
+inline Sums no_sums() { return Sums{}; }
+inline Bytes load_unsigned(const uint8_t* p, int) { return _mm512_loadu_si512(p); }
+inline Bytes load_signed(const uint8_t* p, int) { return _mm512_loadu_si512(p); }
+inline Bytes load_low(const uint8_t* p, int) { return _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(15)); }
+inline Bytes load_high(const uint8_t* p, int) { return _mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(p), 4), _mm512_set1_epi8(15)); }
 // a: four numbers, as store_numbers left them. Of unsigned bytes the numbers may have a sign, of signed bytes not.
-inline void add_unsigned(Sums* s, Bytes b, const int32_t* a) {
-  s->high = _mm512_dpbusd_epi32(s->high, b, _mm512_set1_epi32(a[0]));
-  s->low = _mm512_dpbusd_epi32(s->low, b, _mm512_set1_epi32(a[1]));
-}
-inline void add_signed(Sums* s, Bytes b, const int32_t* a) {
-  s->high = _mm512_dpbusd_epi32(s->high, _mm512_set1_epi32(a[0]), b);
-  s->low = _mm512_dpbusd_epi32(s->low, _mm512_set1_epi32(a[1]), b);
-}
+inline Sums add_unsigned(Sums s, Bytes b, const int32_t* a, int which) { return (Sums)_mm512_dpbusd_epi32((__m512i)s, b, _mm512_set1_epi32(a[which])); }
+inline Sums add_signed(Sums s, Bytes b, const int32_t* a, int which) { return (Sums)_mm512_dpbusd_epi32((__m512i)s, _mm512_set1_epi32(a[which]), b); }
 // times * sums - less
-inline V total(Sums s, int times, int32_t less) {
-  const __m512i whole = _mm512_add_epi32(_mm512_slli_epi32(s.high, 7), s.low);
+inline V total(Sums high, Sums low, int times, int32_t less) {
+  const __m512i whole = _mm512_add_epi32(_mm512_slli_epi32((__m512i)high, 7), (__m512i)low);
   return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_mullo_epi32(whole, _mm512_set1_epi32(times)), _mm512_set1_epi32(less)));
 }
 // 16 whole numbers, within +-16255, or in 0 .. 16383 if not Signed

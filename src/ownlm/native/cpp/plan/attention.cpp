@@ -69,6 +69,7 @@ class RopeStore : public Step {
         for (int64_t h = 0; h < a_.heads + a_.kv_heads; ++h) kernel->rotate(q + h * d, cosine, cosine + half_, half_);
       }
       if (a_.values.table) add_values(b.ids[t], v, v + a_.kv_heads * d);
+      if (a_.cache->turned) kernel->hadamard(q, a_.heads + 2 * a_.kv_heads, d);
       for (int64_t h = 0; h < a_.kv_heads; ++h) a_.cache->store(a_.layer, b.slots[t], h, k + h * d, v + h * d, *next == t + 1);
     }
   }
@@ -91,11 +92,11 @@ class RopeStore : public Step {
   int64_t share_ = 1;
 };
 
-// A tile is up to 12 rows (tokens by heads of a group) of one sequence and key-value head. Where tiles are too few to keep the
+// A tile is up to kMaxRows rows (tokens by heads of a group) of one sequence and key-value head. Where tiles are too few to keep the
 // threads busy, each chunk of a tile's keys is a task, and a second step merges them: the same sums in the same order.
 struct Tiles {
   std::vector<int64_t> first;  // of each sequence, and one behind the last
-  int64_t most_chunks = 1;
+  int64_t most_chunks = 1, rows = 0;  // of any tile
   bool split = false;
   Buffer parts;
   size_t held = 0;
@@ -117,8 +118,10 @@ class AttentionStep : public Step {
     Tiles& t = *tiles_;
     t.first.assign(1, 0);
     t.most_chunks = 1;
+    t.rows = 0;
     for (int64_t s = 0; s < b.sequences; ++s) {
-      t.first.push_back(t.first.back() + ceil_div(b.fresh(s) * group(), kMaxTile) * a_.kv_heads);
+      t.first.push_back(t.first.back() + ceil_div(b.fresh(s) * group(), kMaxRows) * a_.kv_heads);
+      t.rows = std::max(t.rows, std::min(kMaxRows, b.fresh(s) * group()));
       if (b.fresh(s)) t.most_chunks = std::max<int64_t>(t.most_chunks, chunks(b, s));
     }
     const int64_t count = t.first.back();
@@ -160,28 +163,27 @@ class AttentionStep : public Step {
 
  private:
   int64_t group() const { return a_.heads / a_.kv_heads; }
-  int64_t state() const { return attention_state(kMaxTile, a_.head_dim); }
+  int64_t state() const { return attention_state(tiles_->rows, a_.head_dim); }
   float* part(int64_t i) const { return reinterpret_cast<float*>(tiles_->parts.get()) + i * state(); }
   int64_t chunks(const Batch& b, int64_t s) const {
     if (!a_.window) return ceil_div(b.lengths[s], kChunk);
-    return std::min(ceil_div(b.lengths[s], kChunk), ceil_div(a_.window + kMaxTile, kChunk) + 1);
+    return std::min(ceil_div(b.lengths[s], kChunk), ceil_div(a_.window + kMaxRows, kChunk) + 1);
   }
   Tile at(const Run& run, int64_t i) const {
     const Batch& b = run.batch;
     const int64_t s = std::upper_bound(tiles_->first.begin(), tiles_->first.end(), i) - tiles_->first.begin() - 1;
-    const int64_t rows = b.fresh(s) * group(), tiles = ceil_div(rows, kMaxTile), in = i - tiles_->first[static_cast<size_t>(s)];
-    const int64_t head = in / tiles, row0 = (tiles - 1 - in % tiles) * kMaxTile;  // the longest first
+    const int64_t rows = b.fresh(s) * group(), tiles = ceil_div(rows, kMaxRows), in = i - tiles_->first[static_cast<size_t>(s)];
+    const int64_t head = in / tiles, row0 = (tiles - 1 - in % tiles) * kMaxRows;  // the longest first
     const KVCache& c = *a_.cache;
     const int64_t width = a_.row();
     Tile t;
     t.token = b.starts[s];
     t.head = head * group();
     t.row0 = row0;
-    t.rows = std::min(kMaxTile, rows - row0);
+    t.rows = std::min(kMaxRows, rows - row0);
     const int64_t position = b.lengths[s] - b.fresh(s);
     t.a = {run.at<const float>(qkv_) + t.token * width + t.head * a_.head_dim, width, group(), a_.head_dim, position, a_.window,
-           c.pages(a_.layer, 0, head), b.tables + s * b.table_width, c.pages_per_block, c.page_bytes,
-           c.piece_bytes(), c.value_offset, c.format, a_.scale, a_.softcap};
+           c.pages(a_.layer), head, b.tables + s * b.table_width, a_.scale, a_.softcap};
     const int64_t oldest = position + row0 / group() + 1, newest = position + (row0 + t.rows - 1) / group() + 1;
     t.chunk0 = a_.window && oldest > a_.window ? (oldest - a_.window) / kChunk : 0;
     t.chunk1 = ceil_div(newest, kChunk);

@@ -20,7 +20,10 @@ KVCache* new_cache(KVCache* at, int64_t layers, int64_t blocks, int64_t block_si
   KvFormat format;
   if (name == "bf16") format = KvFormat::bf16;
   else if (name == "f32") format = KvFormat::f32;
-  else refuse("format is \"" + name + "\", not one of bf16, f32");
+  else if (name == "int8") format = KvFormat::int8;
+  else if (name == "int4") format = KvFormat::int4;
+  else refuse("format is \"" + name + "\", not one of bf16, f32, int8, int4");
+  if (head_dim > 1024) refuse("head_dim is " + std::to_string(head_dim) + ", above 1024");
   if (layers < 1 || blocks < 1 || heads < 1 || head_dim < 2 || head_dim % 2) refuse("a cache needs layers, blocks, heads and an even head_dim");
   if (block_size < kPage || block_size % kPage) refuse("block_size is " + std::to_string(block_size) + ", not a multiple of 16");
   if (blocks * block_size > INT32_MAX) refuse("a cache of more than 2^31 tokens cannot be addressed");

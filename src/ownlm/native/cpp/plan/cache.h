@@ -17,22 +17,34 @@ class KVCache {
   // is read (with weight 0) and may hold what is no number.
   void store(int64_t layer, int64_t slot, int64_t head, const float* key, const float* value, bool last);
   void copy_block(int64_t from, int64_t to);  // in every layer
-  // Blocks as bytes [count][layers][heads][piece_bytes()], by several threads.
+  // Blocks as bytes [count][layers][heads][keys, values], by several threads.
   void read(const int32_t* ids, int64_t count, uint8_t* to) const;
   void write(const int32_t* ids, int64_t count, const uint8_t* from);
-  // A head's blocks lie one after the other: attention reads a text's keys and values mostly in a row.
-  uint8_t* pages(int64_t layer, int64_t block, int64_t head) const {
-    return data_ + ((layer * heads + head) * blocks + block) * piece_bytes();
+  KvPages pages(int64_t layer) const {
+    return {data_ + layer * blocks * block_bytes() / layers, heads, blocks, together, pages_per_block, key_bytes, value_bytes, format, turned};
   }
-  int64_t piece_bytes() const { return pages_per_block * page_bytes; }  // of a block, for one layer and head
-  int64_t block_bytes() const { return layers * heads * piece_bytes(); }
+  int64_t block_bytes() const { return layers * heads * pages_per_block * (key_bytes + value_bytes); }
   int64_t bytes() const { return blocks * block_bytes(); }
 
   const int64_t layers, blocks, block_size, heads, head_dim;
   const KvFormat format;
-  const int64_t pages_per_block, value_offset, page_bytes;
+  const bool turned;  // what is kept was turned by a Hadamard matrix before: no direction stands out, all lose alike
+  const int64_t pages_per_block, together, key_bytes, value_bytes;  // bytes of a page
 
  private:
+  struct Place {
+    uint8_t* keys;
+    uint8_t* values;
+  };
+  Place place(int64_t layer, int64_t block, int64_t head, int64_t page_of_block) const {
+    const KvPage page = kv_page(pages(layer), block, head, page_of_block);
+    return {const_cast<uint8_t*>(page.keys), const_cast<uint8_t*>(page.values)};
+  }
+  template <class Copy>
+  void each_piece(const int32_t* ids, int64_t count, Copy copy) const;
+  void store_float(Place page, int64_t at, const float* key, const float* value, bool last);
+  void store_bf16(Place page, int64_t at, const float* key, const float* value, bool last);
+  void store_int(Place page, int64_t at, const float* key, const float* value, bool last);
   uint8_t* memory_;
   uint8_t* data_;
 };
