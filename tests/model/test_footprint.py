@@ -20,7 +20,7 @@ from ownlm.model.decoder_weights import decoder_params
 from ownlm.model.footprint import footprint
 from ownlm.model.gguf.export import export
 from ownlm.model.memory import KVShape
-from ownlm.model.ops import load, packing
+from ownlm.model.ops import FORMATS, load, packing
 from ownlm.model.ops.native import NativeOps
 from ownlm.model.params import ExpertsParams
 from ownlm.model.safetensors import write
@@ -123,8 +123,9 @@ def test_the_cache(family: str) -> None:
     config = decoder_config(checkpoint.raw_config(folder(family)), "m")
     shape, sizes = KVShape.of(config), (config.num_hidden_layers, config.num_key_value_heads, config.head_dim, 5, 16)
     torch_cache = load("torch").kv_cache(*sizes)
-    assert shape.bytes(5 * 16, value_bytes=4) == torch_cache.keys.nbytes + torch_cache.values.nbytes
-    assert shape.bytes(5 * 16, value_bytes=4) == NativeOps(cache_format="f32").kv_cache(*sizes).nbytes
+    assert shape.bytes(5 * 16, cache_format="f32") == torch_cache.keys.nbytes + torch_cache.values.nbytes
+    for form in FORMATS:
+        assert shape.bytes(5 * 16, cache_format=form) == load("native", kv_format=form).kv_cache(*sizes).nbytes
     assert shape.bytes(5 * 16) == NativeOps().kv_cache(*sizes).nbytes
 
 

@@ -18,7 +18,7 @@ def test_grouped_heads_count_once() -> None:
     shape = KVShape.of(decoder_config({"model_type": "llama", "num_key_value_heads": 8, "num_hidden_layers": 16}, "m"))
     assert shape == KVShape(16, 8, 128)
     assert shape.bytes(4096) == 2 * 16 * 8 * 128 * 4096 * 2
-    assert shape.bytes(1, 3, value_bytes=4) == 3 * 2 * 16 * 8 * 128 * 16 * 4  # a block is the least
+    assert shape.bytes(1, 3, cache_format="f32") == 3 * 2 * 16 * 8 * 128 * 16 * 4  # a block is the least
 
 
 def test_a_window_saves_no_memory() -> None:

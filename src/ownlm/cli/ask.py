@@ -15,6 +15,7 @@ from ownlm.cli.options import (
     ExactHead,
     Home,
     Json,
+    KvFormat,
     KvStore,
     KvStoreLimit,
     Speculate,
@@ -63,6 +64,7 @@ def ask(
         str, typer.Option("--api-key-env", help="Environment variable that holds the server's key.")
     ] = "OPENAI_API_KEY",
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest answer that a model may write.")] = 400,
+    kv_format: KvFormat = "bf16",
     speculate: Speculate = "lookup",
     draft: Draft = None,
     kv_store: KvStore = True,
@@ -81,7 +83,7 @@ def ask(
     from ownlm.rag.library import Library
 
     settings = {
-        "speculate": speculate, "draft": draft, "store": _kept(home, kv_store),
+        "kv_format": kv_format, "speculate": speculate, "draft": draft, "store": _kept(home, kv_store),
         "store_limit": store_bytes(kv_store_limit), "head": head_of(exact_head), "ops": ops_of(device),
     }  # fmt: skip
     writer = _writer(mode, model, backend, base_url, api_key_env, settings)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ownlm.cli.options import Device, ExactHead, Json, head_of, ops_of
+from ownlm.cli.options import Device, ExactHead, Json, KvFormat, head_of, ops_of
 from ownlm.cli.output import note, say, table, write_json
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def bench(
         float | None,
         typer.Option(help="Watts of this machine while it computes.", show_default="what its counters say, if any"),
     ] = None,
+    kv_format: KvFormat = "bf16",
     exact_head: ExactHead = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -71,6 +72,7 @@ def bench(
         meter=meter(power),
         on_progress=note,
         ops=ops_of(device),
+        kv_format=kv_format,
         head=head_of(exact_head),
     )
     if as_json:

@@ -10,6 +10,7 @@ from ownlm.cli.options import (
     Device,
     Draft,
     ExactHead,
+    KvFormat,
     KvStore,
     KvStoreLimit,
     Speculate,
@@ -56,6 +57,7 @@ def chat(
     context: Annotated[
         int | None, typer.Option(help="Tokens of the whole conversation.", show_default="the model's own")
     ] = None,
+    kv_format: KvFormat = "bf16",
     speculate: Speculate = "lookup",
     draft: Draft = None,
     kv_store: KvStore = True,
@@ -82,6 +84,7 @@ def chat(
         llm = LLM(
             model,
             context=context,
+            kv_format=kv_format,
             speculate=speculate,
             draft=draft,
             store=kv_store,

@@ -77,7 +77,8 @@ def show(model: Model, json: Json = False) -> None:
         ("quantization", found.quantization or "none"),
     ]
     if found.cache_bytes_per_token:
-        rows.insert(5, ("cache", f"{size(found.cache_bytes_per_token)} a token"))
+        others = ", ".join(f"{name} {size(count)}" for name, count in found.cache_formats.items())
+        rows.insert(5, ("cache", f"{size(found.cache_bytes_per_token)} a token (--kv-format: {others})"))
     for name, value in (found.receipt or {}).items():
         rows.append((f"receipt: {name}", f"{value:.4g}" if isinstance(value, float) else str(value)))
     rows += _parity(found.parity, found.parity_holds)

@@ -35,6 +35,13 @@ Device = Annotated[
         "--device", metavar="auto|cpu|cuda", help="What computes; auto: an NVIDIA GPU that has room for the model."
     ),
 ]
+KvFormat = Annotated[
+    str,
+    typer.Option(
+        "--kv-format", metavar="bf16|int8|int4|f32",
+        help="What keys and values are kept as: int8 and int4 take a half and a quarter of bf16's memory.",
+    ),
+]  # fmt: skip
 Speculate = Annotated[
     str,
     typer.Option(

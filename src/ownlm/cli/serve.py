@@ -11,6 +11,7 @@ from ownlm.cli.options import (
     Device,
     Draft,
     ExactHead,
+    KvFormat,
     KvStore,
     KvStoreLimit,
     Speculate,
@@ -51,6 +52,7 @@ def serve(
     name: Annotated[
         str | None, typer.Option(help="Id under which clients ask for the model.", show_default="the model's own name")
     ] = None,
+    kv_format: KvFormat = "bf16",
     speculate: Speculate = "lookup",
     draft: Draft = None,
     kv_store: KvStore = True,
@@ -82,8 +84,9 @@ def serve(
         with pull_progress() as progress:
             llm = LLM(
                 model, context=context, cache_tokens=cache_tokens, max_running=max_running, max_waiting=max_waiting,
-                speculate=speculate, draft=draft, store=kv_store, store_limit=store_bytes(kv_store_limit),
-                head=head_of(exact_head), ops=ops_of(device), on_progress=progress,
+                kv_format=kv_format, speculate=speculate, draft=draft, store=kv_store,
+                store_limit=store_bytes(kv_store_limit), head=head_of(exact_head), ops=ops_of(device),
+                on_progress=progress,
             )  # fmt: skip
         _serve(llm, name or llm.name, settings, listener)
 

@@ -12,6 +12,7 @@ from ownlm.cli.options import (
     Draft,
     ExactHead,
     Home,
+    KvFormat,
     KvStore,
     KvStoreLimit,
     Speculate,
@@ -38,6 +39,7 @@ def up(
     port: Port = 8123,
     api_key: ApiKey = None,
     allow_host: AllowHost = None,
+    kv_format: KvFormat = "bf16",
     speculate: Speculate = "lookup",
     draft: Draft = None,
     kv_store: KvStore = True,
@@ -62,8 +64,8 @@ def up(
 
             kept = library.home / FOLDER if kv_store else None
             llm = LLM(
-                model, speculate=speculate, draft=draft, store=kept, store_limit=store_bytes(kv_store_limit),
-                head=head_of(exact_head), ops=ops_of(device),
+                model, kv_format=kv_format, speculate=speculate, draft=draft, store=kept,
+                store_limit=store_bytes(kv_store_limit), head=head_of(exact_head), ops=ops_of(device),
             )  # fmt: skip
             open_.enter_context(llm)
             note_store(llm)

@@ -63,6 +63,7 @@ class LLM:
         ops: str = "auto",
         max_running: int = 64,
         max_waiting: int = 1024,
+        kv_format: str | None = None,
         speculate: str = "lookup",
         draft: str | Path | None = None,
         store: bool | str | os.PathLike[str] | None = None,
@@ -75,7 +76,9 @@ class LLM:
         ``context``: None is the model's own, or what memory leaves. ``cache_tokens``: keys and values are kept for so
         many tokens, of all requests and of prompts that may come again. ``ops``: what computes; "auto" is a GPU
         that has room for the model ("cuda"), else the CPU ("native"); "torch" is exact and slow.
-        ``max_running`` requests share a step, ``max_waiting`` more may wait. ``speculate``: "lookup" computes tokens
+        ``max_running`` requests share a step, ``max_waiting`` more may wait. ``kv_format``: what keys and values are
+        kept as; "bf16" (None, where the side has it), "int8" or "int4", which take a half and a quarter of its bytes
+        and are read that much sooner behind a long text, or "f32". ``speculate``: "lookup" computes tokens
         ahead that the text so far suggests, "off" does not; answers are the same, quotations come faster.
         ``draft``: a small model of the same vocabulary that guesses where the text does not.
         ``store``: a folder where keys and values of prompts outlive the process, so that the next one that begins alike
@@ -94,7 +97,10 @@ class LLM:
             if type(value) is not int or value < least:
                 raise InvalidSetting(name, value, f"give a number of requests, {least} or more")
         check_speculate(speculate)
-        loaded = load(model, context=context, cache_tokens=cache_tokens, head=head, ops=ops, on_progress=on_progress)
+        loaded = load(
+            model, context=context, cache_tokens=cache_tokens, kv_format=kv_format, head=head, ops=ops,
+            on_progress=on_progress,
+        )  # fmt: skip
         drafting = None if draft is None else load_draft(draft, loaded, ops=ops, on_progress=on_progress)
         kept = open_store(loaded.runner, store, store_limit)
         self._begin(loaded, max_running, max_waiting, speculate, drafting, kept)

@@ -42,6 +42,7 @@ def load(
     context: int | None,
     cache_tokens: int | None,
     ops: str,
+    kv_format: str | None = None,
     head: str = "exact",
     packed: bool = True,
     on_progress: Callable[[Progress], None] | None,
@@ -55,8 +56,11 @@ def load(
     if raw.get("model_type") == "bert":
         raise UnsupportedModel(f"{path} is an encoder, which writes nothing: ownlm.Embedder loads it")
     config = decoder_config(raw, path)
-    room = _room(str(model), config, files, ops, head, min(context or LEAST_CONTEXT, config.max_position_embeddings))
-    side = sides.load(room.choice.ops, head=head)
+    if ops == "auto" and kv_format in ("int8", "int4"):
+        ops = "native"  # which alone has them
+    least = min(context or LEAST_CONTEXT, config.max_position_embeddings)
+    room = _room(str(model), config, files, ops, kv_format, head, least)
+    side = sides.load(room.choice.ops, head=head, kv_format=kv_format)
     tokens, length, notes = room.plan(context, cache_tokens)
     tokenizer = files.load_tokenizer(path)
     if tokenizer.vocab_size > config.vocab_size:
@@ -122,17 +126,11 @@ class _Room:
     weights: int
     reserve: int
     choice: Choice
+    kv_format: str
 
     @property
     def per_token(self) -> int:
-        config = self.config
-        return (
-            config.num_hidden_layers
-            * 2
-            * config.num_key_value_heads
-            * config.head_dim
-            * memory.VALUE_BYTES[self.choice.ops]
-        )
+        return memory.KVShape.of(self.config).bytes(1, cache_format=self.kv_format, block_size=1)
 
     def plan(self, context: int | None, cache_tokens: int | None) -> tuple[int, int, list[str]]:
         """(tokens of the cache, tokens of the longest text, remarks). Raises InvalidSetting where that does not fit."""
@@ -157,18 +155,21 @@ class _Room:
         return tokens, length, notes
 
 
-def _room(name: str, config: DecoderConfig, files: Checkpoint, ops: str, head: str, least: int) -> _Room:
+def _room(
+    name: str, config: DecoderConfig, files: Checkpoint, ops: str, kv_format: str | None, head: str, least: int
+) -> _Room:
     """Where the model computes, and what room is there for it. ``least``: tokens that it must have room for."""
     on_gpu = functools.cache(lambda: footprint(config, files.tensors, "cuda"))
 
     def needed() -> int:
-        cache = memory.KVShape.of(config).bytes(least, value_bytes=memory.VALUE_BYTES["cuda"])
+        cache = memory.KVShape.of(config).bytes(least, cache_format=kv_format or memory.CACHE_FORMATS["cuda"])
         return on_gpu().weights + on_gpu().more + memory.GPU_RESERVE + cache
 
     choice = choose(ops, needed)
     taken = on_gpu() if choice.ops == "cuda" else footprint(config, files.tensors, choice.ops, head)
     reserve = memory.GPU_RESERVE if choice.ops == "cuda" else memory.RESERVE
-    return _Room(name, config, taken.weights, reserve + taken.more, choice)
+    kept = kv_format or memory.CACHE_FORMATS[choice.ops]
+    return _Room(name, config, taken.weights, reserve + taken.more, choice, kept)
 
 
 def _check_count(name: str, value: int | None) -> None:

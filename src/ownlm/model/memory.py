@@ -16,8 +16,8 @@ from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.safetensors import Tensor
 
 BLOCK_SIZE = 16  # tokens of a block of the paged cache
-VALUE_BYTES = {"native": 2, "cuda": 2, "torch": 4}
-"""Bytes of a key's or value's element in the cache of each side of ``ops``."""
+CACHE_FORMATS = {"native": "bf16", "cuda": "bf16", "torch": "f32"}
+"""What each side of ``ops`` keeps keys and values as where nobody says."""
 RESERVE = 256 << 20  # bytes for Python, the tokenizer, and the activations of a step
 GPU_RESERVE = 1 << 30  # bytes for the activations of a step, graphs, and the workspaces of libraries
 _CGROUPS = (
@@ -47,14 +47,32 @@ class KVShape:
         """What ``Ops.kv_cache`` is asked for."""
         return cls(config.num_hidden_layers, config.num_key_value_heads, config.head_dim)
 
-    def bytes(self, context: int, sequences: int = 1, *, value_bytes: int = 2, block_size: int = BLOCK_SIZE) -> int:
-        """Bytes of the cache for ``sequences`` of ``context`` tokens each, in whole blocks; bfloat16 by default.
+    def bytes(
+        self, context: int, sequences: int = 1, *, cache_format: str = "bf16", block_size: int = BLOCK_SIZE
+    ) -> int:
+        """Bytes of the cache for ``sequences`` of ``context`` tokens each, in whole blocks.
 
         >>> KVShape(2, 2, 64).bytes(1000) == 2 * 2 * 2 * 64 * 2 * 1008
         True
         """
         whole = -(-context // block_size) * block_size
-        return sequences * whole * self.layers * 2 * self.heads * self.size * value_bytes
+        return sequences * whole * self.layers * self.heads * _head_bytes(cache_format, self.size)
+
+
+def _head_bytes(cache_format: str, size: int) -> int:
+    """A token's key and value of one head: the native side keeps values in sixteens, and with 8 or 4 bits two scales,
+    keys in fours or eights, and values of 4 bits in pairs of sixteens."""
+    if cache_format in ("f32", "bf16"):
+        return (4 if cache_format == "f32" else 2) * (size + _whole(size, 16))
+    if cache_format == "int8":
+        return 4 + _whole(size, 4) + _whole(size, 16)
+    if cache_format == "int4":
+        return 4 + _whole(size, 8) // 2 + _whole(size, 32) // 2
+    raise InvalidSetting("kv_format", cache_format, "give bf16, int8, int4 or f32")
+
+
+def _whole(count: int, of: int) -> int:
+    return -(-count // of) * of
 
 
 def weight_bytes(tensors: Mapping[str, Tensor]) -> dict[str, int]:

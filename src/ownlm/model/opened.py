@@ -113,14 +113,17 @@ def windows(ids: Sequence[int], length: int) -> list[Ids]:
     return [np.array(ids[start : start + length + 1], np.int32) for start in range(0, len(ids) - 1, length)]
 
 
-def open_to_read(path: Path, found: Checkpoint, ops: str, head: str = "exact") -> OpenDecoder:
+def open_to_read(
+    path: Path, found: Checkpoint, ops: str, head: str = "exact", kv_format: str | None = None
+) -> OpenDecoder:
     """The decoder of a checkpoint with room for one window; a ``head`` that is "rescored" is so whatever its size.
 
     Raises as its config and its weights do.
     """
     config = decoder_config(found.config(), path, WINDOW)
     params = decoder_params(config, found.tensors)
-    return OpenDecoder(sides.load(ops, head=head, rescore_from=1), config, params, blocks=_blocks(config))
+    side = sides.load(ops, head=head, rescore_from=1, kv_format=kv_format)
+    return OpenDecoder(side, config, params, blocks=_blocks(config))
 
 
 def check_memory(models: Sequence[tuple[Path, Checkpoint, str]]) -> None:
@@ -131,7 +134,7 @@ def check_memory(models: Sequence[tuple[Path, Checkpoint, str]]) -> None:
         taken = footprint(config, found.tensors, ops)
         weights, more = weights + taken.weights, max(more, taken.more)
         tokens = _blocks(config) * memory.BLOCK_SIZE
-        cache += memory.KVShape.of(config).bytes(tokens, value_bytes=memory.VALUE_BYTES[ops])
+        cache += memory.KVShape.of(config).bytes(tokens, cache_format=memory.CACHE_FORMATS[ops])
     memory.check(models[0][0], weights, cache, WINDOW, reserve=memory.RESERVE + more)
 
 

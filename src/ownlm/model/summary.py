@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ownlm.errors import UnsupportedModel
 from ownlm.model import checkpoint
@@ -14,6 +14,7 @@ from ownlm.model.decoder_config import DecoderConfig
 from ownlm.model.decoder_families import decoder_config
 from ownlm.model.gguf.shards import read_shards
 from ownlm.model.memory import KVShape, parameters, weight_bytes
+from ownlm.native.plan import CacheFormat
 
 _README = 1 << 16  # bytes of it that are looked at
 
@@ -21,7 +22,7 @@ _README = 1 << 16  # bytes of it that are looked at
 @dataclass(frozen=True, slots=True)
 class Summary:
     """``bytes``: by format. ``cache_bytes_per_token``: of the KV cache at bfloat16, None where no decoder that is
-    supported is in it.
+    supported is in it; ``cache_formats``: in each format that it may have.
 
     ``context``: longest sequence. ``receipt``: what quantizing lost, ``parity``: what the gate found at the last step,
     if the model carries them; ``parity_holds``: whether that is of the weights which are there.
@@ -36,6 +37,7 @@ class Summary:
     licence: str | None
     quantization: str | None
     receipt: dict[str, Any] | None
+    cache_formats: dict[str, int]
     parity: dict[str, Any] | None = None
     parity_holds: bool | None = None
 
@@ -60,9 +62,15 @@ def summarize(path: Path) -> Summary:
         licence=_licence(path, loaded.folder),
         quantization=quantization,
         receipt=_read(beside(path, "receipt")),
+        cache_formats={} if decoder is None else _cache_bytes(decoder),
         parity=parity,
         parity_holds=None if parity is None else parity.get("fingerprint") == loaded.fingerprint(),
     )
+
+
+def _cache_bytes(config: DecoderConfig) -> dict[str, int]:
+    shape = KVShape.of(config)
+    return {name: shape.bytes(1, cache_format=name, block_size=1) for name in get_args(CacheFormat)}
 
 
 def _decoder(config: dict[str, Any], path: Path) -> DecoderConfig | None:

@@ -70,7 +70,7 @@ class Ops(Protocol):
 
     @property
     def cache_format(self) -> str:
-        """What keys and values are kept as: "bf16", "f32"."""
+        """What keys and values are kept as: "bf16", "int8", "int4", "f32"."""
 
     def prepare(self, params: P) -> P:
         """The parameter tree with every stored weight packed for this side."""

@@ -17,6 +17,7 @@ from ownlm.model.ops.native_weights import Linear, Norm, Table, apart, pack, pac
 from ownlm.model.ops.packing import RESCORE_FROM, rescored
 from ownlm.model.ops.packs import Packs
 from ownlm.model.params import DecoderParams, map_leaves
+from ownlm.native.plan import CacheFormat
 
 P = TypeVar("P")
 Array = NDArray[np.float32]
@@ -36,7 +37,7 @@ class NativeOps(DecoderOps):
 
     def __init__(
         self,
-        cache_format: Literal["bf16", "f32"] = "bf16",
+        cache_format: CacheFormat = "bf16",
         head: Literal["exact", "rescored"] = "exact",
         rescore_from: int = RESCORE_FROM,
     ) -> None:
