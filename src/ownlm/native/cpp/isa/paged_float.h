@@ -99,7 +99,8 @@ class FloatTile {
  public:
   using A = typename Cell::A;
   using B = typename Cell::B;
-  FloatTile(const CachedAttention& a, float* scratch) : d_(a.head_dim), value_bytes_(a.pages.value_bytes), values_(padded(a.head_dim)), q_(reinterpret_cast<A*>(scratch)) {
+  FloatTile(const CachedAttention& a, float* scratch)
+      : d_(a.head_dim), value_bytes_(a.pages.value_bytes), values_(padded(a.head_dim)), q_(reinterpret_cast<A*>(scratch)) {
     weights_ = q_ + kMaxRows * q_row();
   }
   void set_query(int64_t row, const float* x, float scale) { set_row<Cell>(x, d_, scale, q_ + row * q_row()); }
@@ -117,6 +118,8 @@ class FloatTile {
     int64_t i = 0;
     if (OWNLM_TILE_PANELS == 2)
       for (; i + 2 <= count_; i += 2) {
+        if (rows < kMaxTile)
+          for (int64_t j = i; j < i + 2; ++j) fetch(reinterpret_cast<const uint8_t*>(v_[j]), value_bytes_);
         segments_rows<Cell, OWNLM_TILE_PANELS>(rows, q, q_row(), k_ + i, 1, words, 0, k_[i + 1] - k_[i], scores + i * kPage, kChunk);
       }
     for (; i < count_; ++i) segments_rows<Cell, 1>(rows, q, q_row(), k_ + i, 1, words, 0, 0, scores + i * kPage, kChunk);
