@@ -125,10 +125,11 @@ def test_the_command(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "on Chip, 2 threads, avx2" in out and "decode at 64" in out and "a million tokens of" in out
     assert "energy               by 10 W as stated" in out
     assert "measuring the machine" in err
-    assert main([*words, "--json"]) == 0
+    assert main([*words, "--json", "--kv-format", "int8"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert {figure["name"] for figure in document["figures"]} >= {"load", "first token", "decode at 32"}
     assert document["machine"]["bandwidth"] == 1e9
+    assert document["kv_format"] == "int8" and document["memory"]["cache_per_token"] < 256  # bf16's
 
 
 def test_the_command_refuses(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
