@@ -7,53 +7,61 @@
 
 #include "../cpu.h"
 #include "../decoder_kernels.h"
+#include "../pool.h"
 
 namespace ownlm {
 namespace {
 
 constexpr int64_t kPackedBytes = 128 << 10;  // of the head's rows that a task of `exact head` lays out, to use them for all its rows
 
-// Columns whose maximum is kept: so that there are more stretches than the fewest candidates, where there are columns enough.
-int64_t stretch_of(int64_t columns) { return std::clamp<int64_t>(columns / (4 * kFewestCandidates) / 16 * 16, 16, 256); }
+// Columns whose maximum is kept, a power of two: more stretches than the fewest candidates, where there are columns enough.
+int64_t stretch_of(int64_t columns) {
+  int64_t stretch = 16;
+  while (stretch < 256 && stretch * 8 * kFewestCandidates <= columns) stretch *= 2;
+  return stretch;
+}
 
 bool exact(const Run& run, int64_t row) { return run.batch.exact && run.batch.exact[row]; }
 
-// The step of the copy, left out where every row is computed exactly.
+// All logits by the copy, left out where every row is computed exactly. maxima: of each stretch its largest, then of each the
+// sum of exp(x - largest), told while its logits are in cache.
 class CopyLogits : public Step {
  public:
-  explicit CopyLogits(std::unique_ptr<Step> inner) : Step(inner->name), inner_(std::move(inner)) { reads = inner_->reads; }
-  int64_t tasks(const Run& run) override { return run.batch.exact_rows == run.batch.wanted ? 0 : inner_->tasks(run); }
-  void work(const Run& run, int64_t task, void* scratch) const override { inner_->work(run, task, scratch); }
-
- private:
-  std::unique_ptr<Step> inner_;
-};
-
-// out: of each stretch its largest, then of each the sum of exp(x - largest)
-class Maxima : public Step {
- public:
-  Maxima(int64_t columns, int out) : Step("maxima"), out_(out), columns_(columns), stretch_(stretch_of(columns)), stretches_(ceil_div(columns, stretch_)) {
-    writes = {out};
+  CopyLogits(int records, const RescoredHead& h, int maxima)
+      : Step("logits"), records_(records), maxima_(maxima), h_(h), stretch_(stretch_of(h.exact.n)), stretches_(ceil_div(h.exact.n, stretch_)) {
+    reads = {records};
+    writes = {maxima};
   }
   int64_t tasks(const Run& run) override {
-    return run.batch.exact_rows == run.batch.wanted ? 0 : run.batch.wanted * ceil_div(stretches_, kShare);
+    if (run.batch.exact_rows == run.batch.wanted) return 0;
+    cut_ = cut_linear(*h_.copy, run.batch.wanted, pool::threads());
+    cut_.panels = std::max<int64_t>(1, cut_.panels / kWhole) * kWhole;
+    cut_.count = ceil_div(panels(*h_.copy), cut_.panels) * cut_.row_blocks;
+    return cut_.count;
   }
   void work(const Run& run, int64_t task, void*) const override {
-    const int64_t across = ceil_div(stretches_, kShare), row = task / across, first = task % across * kShare;
-    if (exact(run, row)) return;
-    float* to = run.at<float>(out_) + row * line(stretches_ * 8) / 4;
-    for (int64_t s = first; s < std::min(stretches_, first + kShare); ++s) {
-      const float* x = run.batch.out + row * columns_ + s * stretch_;
-      const int64_t count = std::min(stretch_, columns_ - s * stretch_);
-      to[s] = kernels()->decoder->maximum(x, count);
-      to[stretches_ + s] = static_cast<float>(kernels()->decoder->sum_exp(x, count, 1.0f, to[s]));
+    Linear l{*h_.copy, h_.bias, nullptr, run.batch.out};
+    l.scale = h_.scale;
+    linear_task(l, {run.at<const uint8_t>(records_), record_bytes(*h_.copy)}, cut_, task);
+    const int64_t row0 = task % cut_.row_blocks * cut_.row_block, column0 = task / cut_.row_blocks * cut_.panels * kPanel;
+    const int64_t s0 = column0 / stretch_, s1 = std::min(stretches_, (column0 + cut_.panels * kPanel) / stretch_);
+    for (int64_t row = row0; row < std::min(run.batch.wanted, row0 + cut_.row_block); ++row) {
+      float* to = run.at<float>(maxima_) + row * line(stretches_ * 8) / 4;
+      for (int64_t s = s0; s < s1; ++s) {
+        const float* x = run.batch.out + row * h_.exact.n + s * stretch_;
+        const int64_t count = std::min(stretch_, h_.exact.n - s * stretch_);
+        to[s] = kernels()->decoder->maximum(x, count);
+        to[stretches_ + s] = static_cast<float>(kernels()->decoder->sum_exp(x, count, 1.0f, to[s]));
+      }
     }
   }
 
  private:
-  static constexpr int64_t kShare = 64;
-  int out_;
-  int64_t columns_, stretch_, stretches_;
+  static constexpr int64_t kWhole = 256 / kPanel;  // panels of the longest stretch: no task ends within one
+  int records_, maxima_;
+  RescoredHead h_;
+  int64_t stretch_, stretches_;
+  LinearCut cut_{};
 };
 
 // out: a count, then so many columns
@@ -212,14 +220,9 @@ class ExactHead : public OwnRows {
 }  // namespace
 
 void push_rescored_head(Plan& plan, int x, int copied, int records, const RescoredHead& h) {
-  LinearArguments l;
-  l.w = h.copy;
-  l.bias = h.bias;
-  l.scale = h.scale;
   const int64_t stretches = ceil_div(h.exact.n, stretch_of(h.exact.n));
-  plan.push(std::make_unique<CopyLogits>(make_linear(copied, Rows::wanted, l, -1)));
   const int maxima = plan.add(Rows::wanted, stretches * 8);
-  plan.push(std::make_unique<Maxima>(h.exact.n, maxima));
+  plan.push(std::make_unique<CopyLogits>(copied, h, maxima));
   const int candidates = plan.add(Rows::wanted, (1 + kMostCandidates) * 4);
   plan.push(std::make_unique<Candidates>(x, maxima, h, candidates));
   plan.push(std::make_unique<Rescore>(candidates, records, h));

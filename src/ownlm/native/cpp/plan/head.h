@@ -1,7 +1,7 @@
 // Logits by a 4-bit copy of the head, of which the leading ones are computed again with the head's own rows.
 //
-//   logits      all columns, with the copy: half the bytes of an 8-bit head
-//   maxima      the largest of each stretch of columns and its part of the softmax's sum
+//   logits      all columns, with the copy: half the bytes of an 8-bit head; and of each stretch of columns, while it is in
+//               cache, the largest and its part of the softmax's sum
 //   candidates  of each row, which columns are worth it: at least kFewestCandidates, at most kMostCandidates
 //   rescore     their logits, by the head's kernel over panels made of their rows: to the last bit what the head gives
 //   exact head  of rows that ask for it (Batch::exact), all logits in that way
