@@ -23,8 +23,8 @@ WEIGHT_KL = {
     "q6_k": 4.5e-4,
     "starter": 1.2e-3,
 }
-KV_KL = {"f32": 0.0, "bf16": 2e-6}
-TRAINED = 20.0  # the KV format's part is larger where attention has learnt whom to look at
+KV_KL = {"f32": 0.0, "bf16": 2e-6, "int8": 7e-6, "int4": 2e-3}
+TRAINED = 50.0  # the KV format's part is larger where attention has learnt whom to look at
 TAIL = 10.0  # of 128 tokens, the one farthest off
 
 
