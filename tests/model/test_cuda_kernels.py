@@ -82,10 +82,13 @@ def test_norms_and_gates() -> None:
     torch.testing.assert_close(cuda_fused.silu_gated(x), torch.nn.functional.silu(gate) * up)
 
 
-@pytest.mark.parametrize("to", ["q4_0", "q8_0"])
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "family", ["llama", "llama3", "mistral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3", "phi3_longrope",
-               "olmo2", "gpt_oss", "gpt2", "ownlm"]
+    ("family", "to"),
+    [
+        ("qwen3", "q4_0"), ("gemma2", "q4_0"), ("gpt_oss", "q8_0"), ("phi3_longrope", "q4_0"), ("qwen3_moe", "q4_0"),
+        ("olmo2", "q8_0"), ("gpt2", "q4_0"), ("ownlm", "q8_0"),
+    ],
 )  # fmt: skip
 def test_a_model_is_the_same_with_and_without(family: str, to: str, tmp_path: Path) -> None:
     """Rotation, places in the cache, attention over it with windows, caps and sinks: all ways that tokens come in."""
@@ -95,14 +98,15 @@ def test_a_model_is_the_same_with_and_without(family: str, to: str, tmp_path: Pa
     plain, fused = (Forward(path, ops=side) for side in sides)
     one, two = text(1), text(2)
     for parts in (
-        ((0, one[:90], 0), (1, two[:70], 0)),
-        ((0, one[90:91], 90), (1, two[70:73], 70)),
-        ((0, one[91:92], 91),),
+        ((0, one[:40], 0), (1, two[:17], 0)),
+        ((0, one[40:41], 40), (1, two[17:20], 17)),
+        ((0, one[41:42], 41),),
     ):
         want = plain.run(*parts)
         assert relative(fused.run(*parts), want) < 1e-3
 
 
+@pytest.mark.slow
 def test_plain_weights_take_the_same_way() -> None:
     check_ways(Forward(folder("qwen3"), ops=CudaOps(DEVICE, torch.float32, "f32", fused=True)), "qwen3", 1e-3)
 
