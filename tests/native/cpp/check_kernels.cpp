@@ -150,7 +150,7 @@ int main() {
   const Format formats[] = {Format::f32, Format::bf16, Format::q8_0, Format::q4_0};
   for (int f = 0; f < 4; ++f) {
     const Tiny tiny(formats[f]);
-    for (const KeyValues& kv : {KeyValues{"f32", KvFormat::f32}, {"bf16", KvFormat::bf16}}) {
+    for (const KeyValues& kv : {KeyValues{"f32", KvFormat::f32}, {"bf16", KvFormat::bf16}, {"int8", KvFormat::int8}, {"int4", KvFormat::int4}}) {
       for (const bool narrow : {false, true}) {
         std::vector<float> expected;
         for (const Kernels* k : all) {
