@@ -41,6 +41,7 @@ from speculation_texts import KINDS, Pair, pairs
 
 MODELS = ("qwen2.5-0.5b", "llama-3.2-1b")
 CONTEXT = 4096
+SHORT = 2200  # characters of a prompt to the model that ships
 
 
 class Forced(Sampler):
@@ -98,27 +99,28 @@ class Model:
         return Run(last - first, steps, handle.accepted_tokens, handle.rejected_tokens, self.sampler.chosen)
 
 
-def compare(model: Model, pair: Pair, prompt: list[int], text: list[int], rounds: int, tokens: int) -> float | None:
-    """The gain of one text, printed; None if what the model says is not the same with and without."""
-    params = SamplingParams(temperature=0, max_tokens=len(text) or tokens, ignore_eos=True)
-    ratios, sides = [], None
+def compare(
+    model: Model, pair: Pair, prompt: list[int], text: list[int], rounds: int, tokens: int
+) -> tuple[float, float] | None:
+    """Median seconds of one text without and with, printed; None if what the model says is not the same in both."""
+    params = SamplingParams(temperature=0, max_tokens=len(text) or tokens, ignore_eos=bool(text))
+    runs: dict[bool, list[Run]] = {False: [], True: []}
     for number in range(rounds):
-        order = (False, True) if number % 2 == 0 else (True, False)
-        both = {on: model.run(on, prompt, params, text) for on in order}
-        sides = both[False], both[True]
-        ratios.append(sides[0].seconds / sides[1].seconds)
-        if sides[0].chosen != sides[1].chosen:
-            print(f"{pair.name}: the model says something else with drafts")
-            return None
-    assert sides is not None
-    off, on = sides
-    gain = statistics.median(ratios)
+        for on in (False, True) if number % 2 == 0 else (True, False):
+            runs[on].append(model.run(on, prompt, params, text))
+    off, on = runs[False][-1], runs[True][-1]
+    if any(run.chosen != off.chosen for run in (*runs[False], *runs[True])):
+        print(f"{pair.name}: the model says something else with drafts")
+        return None
+    pairs_of = zip(runs[False], runs[True], strict=True)
+    gain = statistics.median([before.seconds / max(after.seconds, 1e-9) for before, after in pairs_of])
     print(
         f"  {pair.kind:13} {pair.name:38} {len(prompt):5} +{len(off.chosen):4} tokens,"
         f" {off.steps:4} -> {on.steps:4} steps, drafts {on.accepted:4} stood {on.rejected:4} fell   {gain:5.2f}x",
         flush=True,
     )
-    return gain
+    before, after = (statistics.median([run.seconds for run in runs[on]]) for on in (False, True))
+    return before, after
 
 
 def same_when_free(model: Model, prompts: Sequence[list[int]], tokens: int) -> bool:
@@ -136,30 +138,39 @@ def same_when_free(model: Model, prompts: Sequence[list[int]], tokens: int) -> b
 
 
 def measure(loaded: Loaded, tokenizer: Tokenizer, arguments: argparse.Namespace, *, own: bool) -> bool:
-    """All texts on one model; whether everything was the same."""
+    """All texts on one model, or its ``own`` answers to their prompts; whether everything was the same."""
     model = Model(loaded)
-    room = model.engine.context
-    gains: dict[str, list[float]] = {kind: [] for kind in arguments.kind or KINDS}
+    times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in arguments.kind or KINDS}
     prompts = []
     try:
         for pair in pairs():
-            prompt = tokenizer.encode(pair.prompt)
-            text = [] if own else tokenizer.encode(pair.answer)[: arguments.tokens]
-            if pair.kind not in gains or len(prompt) + arguments.tokens > room:
+            if pair.kind not in times:
                 continue
+            prompt = asked(loaded, pair) if own else tokenizer.encode(pair.prompt)
+            text = [] if own else tokenizer.encode(pair.answer)[: arguments.tokens]
             prompts.append(prompt)
-            gain = compare(model, pair, prompt, text, arguments.rounds, arguments.tokens)
-            if gain is None:
+            taken = compare(model, pair, prompt, text, arguments.rounds, arguments.tokens)
+            if taken is None:
                 return False
-            gains[pair.kind].append(gain)
-        for kind, found in gains.items():
+            if taken[0]:  # more than one token
+                times[pair.kind].append(taken)
+        for kind, found in times.items():
             if found:
+                gains = [before / after for before, after in found]
+                whole = sum(before for before, _ in found) / sum(after for _, after in found)
                 print(
-                    f"  {kind:13} median {statistics.median(found):.2f}x, least {min(found):.2f}x of {len(found)} texts"
+                    f"  {kind:13} all together {whole:.2f}x; of {len(found)} texts the median"
+                    f" {statistics.median(gains):.2f}x, the least {min(gains):.2f}x"
                 )
         return own or same_when_free(model, prompts[-2:], 48)
     finally:
         model.engine.close()
+
+
+def asked(loaded: Loaded, pair: Pair) -> list[int]:
+    """A prompt as a conversation's first message, its end if it is too long for a small context."""
+    assert loaded.chat_template is not None
+    return list(loaded.chat_template.render([{"role": "user", "content": pair.prompt[-SHORT:]}]).ids)
 
 
 def main() -> None:
@@ -181,11 +192,15 @@ def main() -> None:
             if not path.exists():
                 write_random(path, SHAPES[path.stem])
             print(f"{path.stem}, {arguments.threads} threads, {native.isa()}")
-            loaded = load(path, context=CONTEXT, cache_tokens=2 * CONTEXT, ops="native", on_progress=None)
+            loaded = load(
+                path, context=CONTEXT, cache_tokens=2 * CONTEXT, ops="native", head="rescored", on_progress=None
+            )
             fine &= measure(loaded, tokenizer, arguments, own=False)
         if arguments.starter:
             print(f"the model that ships, {arguments.threads} threads, {native.isa()}")
-            loaded = load(hub.starter(), context=None, cache_tokens=None, ops="native", on_progress=None)
+            loaded = load(
+                hub.starter(), context=None, cache_tokens=None, ops="native", head="rescored", on_progress=None
+            )
             fine &= measure(loaded, loaded.tokenizer, arguments, own=True)
     if not fine:
         sys.exit(1)
