@@ -74,3 +74,18 @@ def test_ids_beyond_the_vocabulary_are_refused(settings: dict[str, Any]) -> None
     params.check_ids(10)
     with pytest.raises(InvalidSetting, match="9"):
         params.check_ids(9)
+
+
+@pytest.mark.parametrize(
+    ("asked", "every"),
+    [
+        ({}, False),
+        ({"temperature": 0, "seed": 1, "top_p": 0.9, "min_tokens": 3, "stop": ["x"]}, False),
+        ({"logprobs": 0}, True),
+        ({"logit_bias": {3: -100}}, True),
+        ({"repetition_penalty": 1.1}, True),
+        ({"presence_penalty": 0.5}, True),
+    ],
+)
+def test_which_requests_need_every_logit(asked: dict[str, Any], every: bool) -> None:
+    assert SamplingParams(**asked).every_logit is every

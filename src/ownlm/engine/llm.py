@@ -86,7 +86,8 @@ class LLM:
         calls a library decides what of their texts is written to disk. ``store_limit``: bytes that the folder may
         take, by default 4 GB or a tenth of the disk's free space.
         ``head``: "rescored" reads a large head of 8 bits or more by a 4-bit copy and computes the logits that lead
-        again with the head's own rows, "exact" reads it whole; where log probabilities are asked for, it is exact.
+        again with the head's own rows, "exact" reads it whole; it is exact where log probabilities are
+        asked for, or a grammar, bias or penalty may forbid the tokens that lead.
 
         Raises NotFound, CorruptModel, UnsupportedModel, or InvalidSetting if it does not fit into memory, with the
         numbers, before any weights are read.

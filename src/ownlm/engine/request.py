@@ -55,7 +55,7 @@ class Request(CachedText):
         owners: Iterable[Owner] = (),
     ) -> None:
         super().__init__(prompt_ids, owners)
-        self.exact = params.logprobs is not None
+        self.exact = params.every_logit
         self.request_id = request_id
         self.params = params
         self.sampling = sampling

@@ -81,6 +81,11 @@ class SamplingParams:
         return self.temperature == 0 or self.top_k == 1
 
     @property
+    def every_logit(self) -> bool:
+        """Whether logits count that are far from the largest: they are told, or what leads may be forbidden."""
+        return self.logprobs is not None or self.grammar is not None or bool(self.logit_bias) or self.penalizes
+
+    @property
     def penalizes(self) -> bool:
         """Whether it matters which tokens were there before."""
         return bool(self.repetition_penalty != 1 or self.presence_penalty or self.frequency_penalty)

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 SPECULATE = ("lookup", "off")
 MOST_DRAFTED = 31  # of one request a step
 MOST_REQUESTS = 8  # that are answered at a time: with more, a step has work enough for the processor
-_GAIN = 1.1  # tokens a second against none drafted; below this it is not worth the risk
+_GAIN = 0.1  # of one request's tokens a second: below this it is not worth the risk
 
 
 class Offer(NamedTuple):
@@ -89,7 +89,7 @@ class Speculator:
     def _worth(self, rows: int, offers: Sequence[Offer]) -> tuple[float, int]:
         """How many of these drafts, the first ones, bring the most tokens a second, and how many tokens that are."""
         of, tokens, extra = self.costs.of, float(rows), 0.0
-        best, count = _GAIN * tokens / of(rows), 0
+        best, count = (tokens + _GAIN) / of(rows), 0
         for more, (chance, cost, _) in enumerate(offers, 1):
             tokens += chance
             extra += cost
