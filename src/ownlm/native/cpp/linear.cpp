@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kSmallProducts = 256 << 10;  // fewer multiply-adds stay in the calling thread, which wakes no other
 constexpr int64_t kConvertBytes = 64 << 10;    // floats that a task converts
-constexpr int64_t kWeightBytes = 64 << 10;     // packed weights of a task that reads them once, from memory ...
+constexpr int64_t kWeightBytes = 256 << 10;    // packed weights of a task that reads them once, from memory: each begins unforeseen ...
 constexpr int64_t kSharedBytes = 128 << 10;    // ... and of one that keeps them in its cache, beside
 constexpr int64_t kRowBytes = 256 << 10;       // so many bytes of activations
 
@@ -34,8 +34,8 @@ LinearCut cut_linear(const Packed& w, int64_t rows, int threads) {
   const int64_t block = blocks == 1 ? rows : ceil_div(ceil_div(rows, blocks), kMostTileRows) * kMostTileRows;
   const int64_t down = ceil_div(rows, block);
   // Weights to fill a task, but tasks enough for every thread to have several: the last one is waited for.
-  const int64_t wanted = (down > 1 ? kSharedBytes : kWeightBytes) / panel_bytes(w);
-  const int64_t span = std::min(wanted, all * down / (4 * threads)) / 2 * 2;
+  const int64_t wanted = (down > 1 ? kSharedBytes : kWeightBytes) / panel_bytes(w), several = down > 1 ? 4 : 2;
+  const int64_t span = std::min(wanted, all * down / (several * threads)) / 2 * 2;
   const int64_t width = std::max<int64_t>(2, span);
   return {rows, block, down, width, ceil_div(all, width) * down};
 }
