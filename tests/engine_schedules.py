@@ -40,7 +40,7 @@ class Disk:
 
     def touch(self, digests: Sequence[bytes], now: int) -> None: ...
 
-    def find(self, digests: Sequence[bytes]) -> int:
+    def find(self, digests: Sequence[bytes], *, fresh: bool = True) -> int:
         return next((at for at, digest in enumerate(digests) if digest not in self.blocks), len(digests))
 
     def missing(self, digests: Sequence[bytes]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,10 +29,9 @@ def test_drafts_change_no_answer(seed: int) -> None:
     check(seed)
 
 
-@pytest.mark.slow
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=int(os.environ.get("OWNLM_CASES", "400")), deadline=None)  # thousands were run, and may be again
 @given(st.integers(1000, 1 << 40))
-def test_drafts_change_no_answer_in_thousands_of_cases(seed: int) -> None:
+def test_drafts_change_no_answer_in_hundreds_of_cases(seed: int) -> None:
     check(seed)
 
 
