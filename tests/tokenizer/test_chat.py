@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tokenizer_texts import TEXTS
 
 from ownlm.errors import CorruptModel, InvalidSetting, NotFound, TemplateError
 from ownlm.tokenizer import ChatTemplate, Message, Tokenizer
+from ownlm.tokenizer.marks import Scanner
 
 FAMILIES = chat_templates.FAMILIES
 WEATHER = {
@@ -328,3 +330,21 @@ def test_templates_of_a_gguf(tokenizer: Tokenizer) -> None:
 def test_a_template_that_refuses_is_the_users_error(tokenizer: Tokenizer) -> None:
     with pytest.raises(TemplateError, match="roles must alternate"):
         ChatTemplate(chat_templates.LLAMA2, tokenizer).render(TURNS[1:])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from Linux's /proc")
+def test_texts_that_were_looked_through_are_not_kept(tmp_path: Path) -> None:
+    """10,000 whole messages once stayed in a cache of words, where nothing cuts a text into words."""
+    kinds.byte_level(tmp_path)
+    scanner = Scanner(Tokenizer.load(tmp_path).backend, [])
+    texts = [f"{number:0250}" for number in range(4000)]
+    scanner.find(texts[0])
+    before = _resident()
+    for text in texts:
+        scanner.find(text)
+    assert _resident() - before < 8
+
+
+def _resident() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.findall(r"RssAnon:\s+(\d+)", status)[0]) / 1024

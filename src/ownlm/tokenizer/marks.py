@@ -25,7 +25,8 @@ class Scanner:
     def __init__(self, tokenizer: Any, ids: Collection[int]) -> None:
         import tokenizers
 
-        self._tokenizer: Any = tokenizers.Tokenizer(tokenizers.models.BPE())
+        # Nothing cuts a text into words here: a cache of words would keep whole messages, up to 10,000 of them.
+        self._tokenizer: Any = tokenizers.Tokenizer(tokenizers.models.BPE(cache_capacity=0))
         if tokenizer.normalizer is not None:
             self._tokenizer.normalizer = tokenizer.normalizer
         added = tokenizer.get_added_tokens_decoder()
