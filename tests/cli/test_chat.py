@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -206,6 +207,16 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    def press(self, key: str, text: str) -> None:
+        """Again and again, until the text comes: readline notices a signal that falls between its prompt and its wait
+        with the next key alone, and on a busy machine there may be seconds between the two."""
+        for _ in range(19):
+            self.type(key)
+            with contextlib.suppress(AssertionError):
+                return self.wait_for(text, 1)
+        self.type(key)
+        self.wait_for(text)
+
     def wait_for(self, text: str, seconds: float = 20) -> None:
         end = time.monotonic() + seconds
         while text not in self.seen:
@@ -227,9 +238,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(folder: Path) -> None:
         terminal.type("\x03")
         terminal.wait_for("stopped]")
         terminal.wait_for(">>> ")
-        time.sleep(0.5)  # readline notices a signal between its prompt and its wait with the next key alone
-        terminal.type("\x03")
-        terminal.wait_for("Ctrl-D ends")
+        terminal.press("\x03", "Ctrl-D ends")
         terminal.wait_for(">>> ")
         terminal.type("/help\n")
         terminal.wait_for("begin a new conversation")
