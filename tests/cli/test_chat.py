@@ -210,12 +210,12 @@ class Terminal:
     def press(self, key: str, text: str) -> None:
         """Again and again, until the text comes: readline notices a signal that falls between its prompt and its wait
         with the next key alone, and on a busy machine there may be seconds between the two."""
-        for _ in range(19):
+        for _ in range(20):
             self.type(key)
             with contextlib.suppress(AssertionError):
-                return self.wait_for(text, 1)
-        self.type(key)
-        self.wait_for(text)
+                self.wait_for(text, 1)
+                return
+        raise AssertionError(f"{text!r} never came: {self.seen!r}")
 
     def wait_for(self, text: str, seconds: float = 20) -> None:
         end = time.monotonic() + seconds
